@@ -1,0 +1,1 @@
+//! Attribute macros: `#[burrow::main]`, `#[burrow::test]`.

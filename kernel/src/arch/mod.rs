@@ -1,0 +1,4 @@
+//! The contract between the machine and the runtime.
+
+#[cfg(target_os = "none")]
+mod x86_64;
