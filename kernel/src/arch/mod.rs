@@ -1,4 +1,17 @@
-//! The contract between the machine and the runtime.
+//! The contract between the machine and the runtime: names that both back ends implement.
 
 #[cfg(target_os = "none")]
-mod x86_64;
+pub mod x86_64;
+#[cfg(target_os = "none")]
+pub use x86_64::percpu::{
+    MAX_CORES, core_count, core_index, in_runtime_context, irq_off, irq_on, irq_restore, irq_save,
+    preempt_count, preempt_disable, preempt_enable,
+};
+
+#[cfg(not(target_os = "none"))]
+pub mod host;
+#[cfg(not(target_os = "none"))]
+pub use host::{
+    MAX_CORES, core_count, core_index, in_runtime_context, irq_off, irq_on, irq_restore, irq_save,
+    preempt_count, preempt_disable, preempt_enable,
+};

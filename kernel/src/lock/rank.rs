@@ -1,0 +1,111 @@
+//! Lock ranks: the one order in which locks may be taken, as data that runs.
+//!
+//! A core that holds a lock may only take locks of a higher rank. Two locks of the same rank may be held
+//! together only where [`Rank::ordered_cycle`] says so, and then in address order (select locks all of its
+//! channels that way). The check keeps a small stack of ranks per core; release builds carry none of it.
+
+/// The place of a lock in the order; a lower one is taken first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[repr(u8)]
+pub enum Rank {
+    /// Test and tool locks that hold nothing else.
+    Outer,
+    /// One bucket of the semaphore table (`sync::sema`).
+    Sema,
+    /// A channel. Several at once in address order.
+    Chan,
+    /// State of a join packet, wait group or other small waiter list.
+    Waiters,
+    /// The timer heap of one P.
+    Timers,
+    /// The scheduler: global queue, idle lists, stop-the-world.
+    Sched,
+    /// Dead goroutines and the stacks that go with them.
+    DeadGs,
+    /// Page-table growth for stack slots.
+    PageTables,
+    /// The bootstrap heap.
+    Heap,
+    /// The frame allocator.
+    Frames,
+    /// The serial console: last, so that anything may print.
+    Console,
+}
+
+impl Rank {
+    /// May two locks of this rank be held at once (in address order)?
+    pub const fn ordered_cycle(self) -> bool {
+        matches!(self, Rank::Chan)
+    }
+}
+
+#[cfg(all(debug_assertions, target_os = "none"))]
+pub(super) mod check {
+    use super::Rank;
+    use crate::arch::{self, MAX_CORES};
+    use core::cell::UnsafeCell;
+
+    const DEPTH: usize = 48;
+
+    struct Held {
+        len: usize,
+        ranks: [(u8, usize); DEPTH],
+    }
+
+    struct PerCore([UnsafeCell<Held>; MAX_CORES]);
+    // SAFETY: slot i is touched by core i alone, with preemption off, never from an interrupt.
+    unsafe impl Sync for PerCore {}
+
+    static HELD: PerCore =
+        PerCore([const { UnsafeCell::new(Held { len: 0, ranks: [(0, 0); DEPTH] }) }; MAX_CORES]);
+
+    fn mine() -> *mut Held {
+        HELD.0[arch::core_index()].get()
+    }
+
+    /// Called with preemption off, before the lock is taken.
+    pub(in crate::lock) fn acquire(rank: Rank, addr: usize, blocking: bool) {
+        // SAFETY: preemption is off and interrupt handlers take no ranked lock: the slot is ours.
+        let held = unsafe { &mut *mine() };
+        if let Some(&(top, top_addr)) = held.ranks[..held.len].iter().max_by_key(|h| h.0) {
+            let ok = top < rank as u8 || (top == rank as u8 && rank.ordered_cycle() && top_addr < addr);
+            if !ok && blocking {
+                fail(rank, held);
+            }
+        }
+        if held.len < DEPTH {
+            held.ranks[held.len] = (rank as u8, addr);
+        }
+        held.len += 1;
+    }
+
+    pub(in crate::lock) fn release(addr: usize) {
+        // SAFETY: as in `acquire`.
+        let held = unsafe { &mut *mine() };
+        if held.len > DEPTH {
+            held.len -= 1;
+            return;
+        }
+        if let Some(i) = held.ranks[..held.len].iter().rposition(|h| h.1 == addr) {
+            held.ranks.copy_within(i + 1..held.len, i);
+            held.len -= 1;
+        }
+    }
+
+    #[cold]
+    fn fail(rank: Rank, held: &Held) -> ! {
+        let list = held.ranks;
+        let len = held.len.min(DEPTH);
+        panic!("lock rank: taking {rank:?} ({}) while holding ranks {:?}", rank as u8, &list[..len]);
+    }
+}
+
+#[cfg(not(all(debug_assertions, target_os = "none")))]
+pub(super) mod check {
+    use super::Rank;
+
+    #[inline(always)]
+    pub(in crate::lock) fn acquire(_: Rank, _: usize, _: bool) {}
+    #[inline(always)]
+    pub(in crate::lock) fn release(_: usize) {}
+}
