@@ -1,0 +1,93 @@
+//! `run ELF`: boots a program, passes its console through, and ends with its exit code.
+
+use std::{
+    ffi::OsString,
+    io::{IsTerminal, Write},
+    path::Path,
+    sync::mpsc,
+    time::{Duration, Instant},
+};
+
+use anyhow::Result;
+
+use crate::{
+    config::{Boot, Config},
+    image,
+    qemu::{self, Event, Guest, Payload},
+    symbols, term,
+};
+
+/// Wall-clock limit of a run nobody watches.
+const UNATTENDED: Duration = Duration::from_secs(600);
+
+/// The payload for `cfg.boot`: the ELF with its symbols, or the image made of both.
+pub(crate) fn payload(cfg: &Config, elf: &Path) -> Result<Payload> {
+    Ok(match cfg.boot {
+        Boot::Pvh => Payload::Kernel {
+            elf: elf.to_path_buf(),
+            symbols: Some(symbols::cached(elf)?),
+        },
+        Boot::Bios | Boot::Uefi => Payload::Disk(image::cached(elf, cfg.boot)?),
+    })
+}
+
+/// Runs `elf`; `args` become words of the kernel command line.
+pub(crate) fn run(cfg: &Config, elf: &Path, args: &[OsString]) -> Result<i32> {
+    let payload = payload(cfg, elf)?;
+    let words: Vec<String> = args
+        .iter()
+        .map(|arg| arg.to_string_lossy().into_owned())
+        .collect();
+    let interactive = std::io::stdin().is_terminal();
+    let limit = cfg.timeout.or(if interactive { None } else { Some(UNATTENDED) });
+    eprintln!("burrow-boot: {}", qemu::describe(cfg));
+    if interactive {
+        eprintln!("burrow-boot: Ctrl-\\ dumps the goroutines, Ctrl-C ends the run");
+    }
+
+    let mut guest = Guest::start(cfg, &payload, &cfg.cmdline(&words))?;
+    let raw = term::Raw::enter();
+    let (quit, quitting) = mpsc::channel();
+    if let Some(input) = guest.take_input() {
+        term::pump(input, raw.is_some(), quit);
+    }
+    let end = limit.map(|limit| guest.started + limit);
+    loop {
+        // Wake often enough to notice Ctrl-C on a silent guest.
+        let tick = Instant::now() + Duration::from_millis(50);
+        let deadline = end.map_or(tick, |end| end.min(tick));
+        match guest.next(Some(deadline)) {
+            Event::Text(bytes) => show(&bytes),
+            Event::Machine(_) => {}
+            Event::Timeout if quitting.try_recv().is_ok() => {
+                guest.kill();
+                drop(raw);
+                eprintln!("\nburrow-boot: ended by Ctrl-C");
+                return Ok(130);
+            }
+            Event::Timeout if end.is_some_and(|end| Instant::now() >= end) => {
+                show(&guest.timed_out(limit.unwrap_or_default()));
+                break;
+            }
+            Event::Timeout => {}
+            Event::Ended => break,
+        }
+    }
+    drop(raw);
+    let errors = guest.errors();
+    if !errors.is_empty() {
+        eprint!("{errors}");
+    }
+    match guest.seen.verdict() {
+        Ok(code) => Ok(code),
+        Err(failure) => {
+            eprintln!("burrow-boot: {failure}");
+            Ok(101)
+        }
+    }
+}
+
+fn show(bytes: &[u8]) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(bytes).and_then(|()| out.flush());
+}
