@@ -12,6 +12,7 @@ mod run;
 mod serial;
 mod symbols;
 mod term;
+mod test;
 mod verdict;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
@@ -23,6 +24,7 @@ use crate::config::Config;
 const USAGE: &str = "\
 usage: burrow-boot COMMAND [FLAGS] ELF…
   run ELF [WORDS…]        boot a program; exits with its code
+  test ELF [ARGS…]        run a test image; ARGS as for libtest (filters, --exact, --list, --ignored, …)
   runner ELF [ARGS…]      what cargo calls: a test image is tested, anything else is run
   symbols ELF [-o FILE]   write the symbols file
 flags (or the environment variables SMP, MEM, …):
@@ -50,10 +52,27 @@ fn dispatch(mut args: Vec<OsString>) -> Result<i32> {
     }
     let command = args.remove(0);
     match command.to_str().unwrap_or_default() {
-        "run" | "runner" => {
+        "run" => {
             let cfg = Config::take(&mut args)?;
             let elf = take_elf(&mut args)?;
             run::run(&cfg, &elf, &args)
+        }
+        "test" => {
+            let cfg = Config::take(&mut args)?;
+            let elf = take_elf(&mut args)?;
+            test::test(&cfg, &elf, &args)
+        }
+        "runner" => {
+            // libtest's flags must not be taken for ours: only the environment configures this one.
+            let elf = take_elf(&mut args)?;
+            let cfg = Config::take(&mut Vec::new())?;
+            match symbols::is_test_image(&elf)? {
+                true => test::test(&cfg, &elf, &args),
+                false => {
+                    args.retain(|arg| arg != "--bench");
+                    run::run(&cfg, &elf, &args)
+                }
+            }
         }
         "symbols" => {
             let elf = take_elf(&mut args)?;

@@ -39,6 +39,15 @@ pub(crate) fn write(elf: &Path, out: &Path) -> Result<()> {
 /// Symbols of the linker script that name places, not functions.
 const LINKER: [&str; 2] = ["__text_start", "__etext"];
 
+/// Does this ELF hold the mark of `burrow::test_main!()`?
+pub(crate) fn is_test_image(elf: &Path) -> Result<bool> {
+    let bytes = std::fs::read(elf).with_context(|| format!("reading {}", elf.display()))?;
+    let elf = object::File::parse(&*bytes)?;
+    Ok(elf
+        .symbols()
+        .any(|symbol| symbol.name() == Ok("__BURROW_TEST_IMAGE")))
+}
+
 #[derive(Default)]
 struct Strings {
     bytes: Vec<u8>,

@@ -44,7 +44,10 @@ impl IrqGuard {
     #[inline(always)]
     pub fn new() -> Self {
         arch::preempt_disable();
-        Self { was_on: arch::irq_save(), _here: PhantomData }
+        Self {
+            was_on: arch::irq_save(),
+            _here: PhantomData,
+        }
     }
 }
 

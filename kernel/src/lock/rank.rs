@@ -41,9 +41,10 @@ impl Rank {
 
 #[cfg(all(debug_assertions, target_os = "none"))]
 pub(super) mod check {
+    use core::cell::UnsafeCell;
+
     use super::Rank;
     use crate::arch::{self, MAX_CORES};
-    use core::cell::UnsafeCell;
 
     const DEPTH: usize = 48;
 
@@ -56,8 +57,14 @@ pub(super) mod check {
     // SAFETY: slot i is touched by core i alone, with preemption off, never from an interrupt.
     unsafe impl Sync for PerCore {}
 
-    static HELD: PerCore =
-        PerCore([const { UnsafeCell::new(Held { len: 0, ranks: [(0, 0); DEPTH] }) }; MAX_CORES]);
+    static HELD: PerCore = PerCore(
+        [const {
+            UnsafeCell::new(Held {
+                len: 0,
+                ranks: [(0, 0); DEPTH],
+            })
+        }; MAX_CORES],
+    );
 
     fn mine() -> *mut Held {
         HELD.0[arch::core_index()].get()
@@ -96,7 +103,11 @@ pub(super) mod check {
     fn fail(rank: Rank, held: &Held) -> ! {
         let list = held.ranks;
         let len = held.len.min(DEPTH);
-        panic!("lock rank: taking {rank:?} ({}) while holding ranks {:?}", rank as u8, &list[..len]);
+        panic!(
+            "lock rank: taking {rank:?} ({}) while holding ranks {:?}",
+            rank as u8,
+            &list[..len]
+        );
     }
 }
 

@@ -36,7 +36,11 @@ impl RawSpinLock {
         arch::preempt_disable();
         check::acquire(self.rank, self as *const _ as usize, true);
         // Acquire: pairs with the Release store in `unlock`.
-        if self.locked.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_err() {
+        if self
+            .locked
+            .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
+            .is_err()
+        {
             self.lock_slow();
         }
     }
@@ -48,7 +52,11 @@ impl RawSpinLock {
                 spin_loop();
             }
             // Acquire: pairs with the Release store in `unlock`.
-            if self.locked.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok() {
+            if self
+                .locked
+                .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
+                .is_ok()
+            {
                 return;
             }
             spin_loop();
@@ -60,7 +68,11 @@ impl RawSpinLock {
     pub fn try_lock(&self) -> bool {
         arch::preempt_disable();
         // Acquire: pairs with the Release store in `unlock`.
-        if self.locked.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok() {
+        if self
+            .locked
+            .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
+            .is_ok()
+        {
             check::acquire(self.rank, self as *const _ as usize, false);
             true
         } else {

@@ -339,7 +339,11 @@ fn page_fault(f: &mut TrapFrame, core: &percpu::Core, h: &Hooks) {
     let addr = cr2();
     let panics = may_panic_here(f, core);
     // Bit 0 of the error code: the page was present, so this is a protection fault and no growth.
-    let r = if f.error & 1 == 0 { (h.stack_fault)(addr, f) } else { StackFault::NotStack };
+    let r = if f.error & 1 == 0 {
+        (h.stack_fault)(addr, f)
+    } else {
+        StackFault::NotStack
+    };
     match r {
         StackFault::Mapped => {}
         StackFault::Overflow if panics => (h.inject)(f, addr, true),
@@ -401,6 +405,12 @@ pub fn freeze_others() -> bool {
 
 fn early_fatal(f: &TrapFrame) -> ! {
     crate::println!("fatal error: {} during boot", exception_name(f.vector as u8));
-    crate::println!("rip={:#x} error={:#x} cr2={:#x} rsp={:#x}", f.rip, f.error, cr2(), f.rsp);
+    crate::println!(
+        "rip={:#x} error={:#x} cr2={:#x} rsp={:#x}",
+        f.rip,
+        f.error,
+        cr2(),
+        f.rsp
+    );
     super::exit(2)
 }

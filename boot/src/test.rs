@@ -1,0 +1,420 @@
+//! `test ELF…`: runs a test image and reports the way libtest does.
+//!
+//! One boot runs as many tests as it survives. When it ends inside a test (hang, reset, crash, silent exit)
+//! that test has failed with the name of what happened, and a new boot continues with the next one
+//! (`test_from=K`), so one bad test never hides the others. What a test printed is shown when it fails, or
+//! always with `--nocapture`.
+
+use std::{
+    ffi::OsString,
+    io::Write,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, bail};
+use burrow_proto::{Line, Unescaped, options};
+
+use crate::{
+    config::Config,
+    qemu::{self, Event, Guest, Payload},
+    run::payload,
+};
+
+/// Wall-clock time beyond a test's own limit before the guest counts as hung: the guest should notice first.
+const GRACE: Duration = Duration::from_secs(20);
+/// From the start of QEMU to the plan, and between tests.
+const QUIET: Duration = Duration::from_secs(60);
+/// Lines of the serial log shown with a failure.
+const TAIL: usize = 60;
+
+/// libtest's arguments.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Selection {
+    filters: Vec<String>,
+    skip: Vec<String>,
+    exact: bool,
+    ignored: Option<&'static str>,
+    list: bool,
+    nocapture: bool,
+    quiet: bool,
+}
+
+impl Selection {
+    pub(crate) fn parse(args: &[OsString]) -> Result<Selection> {
+        let mut selection = Selection::default();
+        let mut args = args.iter().map(|arg| arg.to_string_lossy().into_owned());
+        while let Some(arg) = args.next() {
+            match arg.as_str() {
+                "--exact" => selection.exact = true,
+                "--ignored" => selection.ignored = Some("only"),
+                "--include-ignored" => selection.ignored = Some("all"),
+                "--list" => selection.list = true,
+                "--nocapture" | "--no-capture" | "--show-output" => selection.nocapture = true,
+                "--quiet" | "-q" => selection.quiet = true,
+                "--skip" => selection.skip.extend(args.next()),
+                "--test" | "--bench" => {}
+                // One virtual machine, one test at a time, plain text: nothing to choose.
+                "--test-threads" | "--format" | "--color" | "-Z" | "--logfile" => drop(args.next()),
+                flag if flag.starts_with("--") && flag.contains('=') => {}
+                flag if flag.starts_with('-') => bail!("unknown test argument {flag}"),
+                filter => selection.filters.push(filter.to_string()),
+            }
+        }
+        for name in selection.filters.iter().chain(&selection.skip) {
+            if name.contains([' ', ',', options::LIST]) {
+                bail!("a filter holds no space, comma or bar: {name:?}");
+            }
+        }
+        Ok(selection)
+    }
+
+    /// The words for the kernel command line.
+    fn words(&self, from: usize) -> Vec<String> {
+        let list = options::LIST.to_string();
+        let mut words = Vec::new();
+        let mut add = |key: &str, value: String| words.push(format!("{key}={value}"));
+        if !self.filters.is_empty() {
+            add(options::FILTER, self.filters.join(&list));
+        }
+        if !self.skip.is_empty() {
+            add(options::SKIP, self.skip.join(&list));
+        }
+        if self.exact {
+            add(options::EXACT, "1".into());
+        }
+        if let Some(ignored) = self.ignored {
+            add(options::IGNORED, ignored.into());
+        }
+        if self.list {
+            add(options::LIST_ONLY, "1".into());
+        }
+        if from > 0 {
+            add(options::FROM, from.to_string());
+        }
+        words
+    }
+}
+
+/// The test that is running.
+struct Running {
+    name: String,
+    limit: Duration,
+    exit: Option<i32>,
+    says: String,
+    output: Vec<u8>,
+}
+
+/// Results so far.
+#[derive(Default)]
+pub(crate) struct Tally {
+    pub(crate) passed: usize,
+    pub(crate) ignored: usize,
+    /// Name, what happened, what it had printed.
+    pub(crate) failures: Vec<(String, String, Vec<u8>)>,
+    total: usize,
+    run: usize,
+    announced: bool,
+    listed: usize,
+}
+
+impl Tally {
+    /// Tests with a result; also the index of the next one.
+    fn done(&self) -> usize {
+        self.passed + self.ignored + self.failures.len()
+    }
+}
+
+/// How one boot ended.
+enum BootEnd {
+    /// The harness finished.
+    Finished,
+    /// Some tests are left.
+    Again,
+    /// Outside any test; nothing more can be learnt.
+    Broken(String),
+}
+
+/// Runs the tests of one image. The status is libtest's: 0 or 101.
+pub(crate) fn test(cfg: &Config, elf: &Path, args: &[OsString]) -> Result<i32> {
+    let selection = Selection::parse(args)?;
+    let payload = payload(cfg, elf)?;
+    let begin = Instant::now();
+    if !selection.list {
+        eprintln!("burrow-boot: {}", qemu::describe(cfg));
+    }
+    let mut tally = Tally::default();
+    let mut broken = None;
+    loop {
+        let before = tally.done();
+        match boot(cfg, &payload, &selection, &mut tally)? {
+            BootEnd::Finished => break,
+            BootEnd::Again if tally.done() >= tally.run => break,
+            BootEnd::Again if tally.done() > before => {}
+            BootEnd::Again => {
+                broken = Some("no progress: the boot ended before any test did".to_string());
+                break;
+            }
+            BootEnd::Broken(reason) => {
+                broken = Some(reason);
+                break;
+            }
+        }
+    }
+    Ok(summary(&selection, &tally, broken, begin.elapsed()))
+}
+
+fn summary(selection: &Selection, tally: &Tally, broken: Option<String>, took: Duration) -> i32 {
+    if selection.list {
+        if let Some(reason) = broken {
+            eprintln!("burrow-boot: {reason}");
+            return 101;
+        }
+        println!("\n{} tests, 0 benchmarks", tally.listed);
+        return 0;
+    }
+    let missing = tally.run.saturating_sub(tally.done());
+    if !tally.failures.is_empty() {
+        println!("\nfailures:\n");
+        for (name, reason, output) in &tally.failures {
+            println!("---- {name} ----");
+            print_tail(output);
+            println!("{name}: {reason}\n");
+        }
+        println!("\nfailures:");
+        for (name, ..) in &tally.failures {
+            println!("    {name}");
+        }
+    }
+    if let Some(reason) = &broken {
+        println!("\ntest run failed: {reason}; {missing} tests not run");
+    }
+    let failed = tally.failures.len() + usize::from(broken.is_some());
+    let ok = failed == 0 && missing == 0;
+    println!(
+        "\ntest result: {}. {} passed; {failed} failed; {} ignored; 0 measured; {} filtered out; finished in {:.2}s\n",
+        if ok { "ok" } else { "FAILED" },
+        tally.passed,
+        tally.ignored,
+        tally.total.saturating_sub(tally.run),
+        took.as_secs_f64()
+    );
+    if ok { 0 } else { 101 }
+}
+
+/// One boot, from the tests that have no result yet.
+fn boot(cfg: &Config, payload: &Payload, selection: &Selection, tally: &mut Tally) -> Result<BootEnd> {
+    let from = tally.done();
+    let failed_before = tally.failures.len();
+    let mut guest = Guest::start(cfg, payload, &cfg.cmdline(&selection.words(from)))?;
+    drop(guest.take_input());
+    let mut running: Option<Running> = None;
+    let mut log: Vec<u8> = Vec::new();
+    let (mut ended, mut again) = (false, false);
+    let quiet = cfg.timeout.unwrap_or(QUIET);
+    let mut limit = quiet;
+    let mut deadline = Instant::now() + limit;
+    loop {
+        match guest.next(Some(deadline)) {
+            Event::Text(bytes) => {
+                if selection.nocapture {
+                    let mut out = std::io::stdout().lock();
+                    let _ = out.write_all(&bytes).and_then(|()| out.flush());
+                }
+                log.extend(&bytes);
+                if let Some(test) = &mut running {
+                    test.output.extend(bytes);
+                }
+            }
+            Event::Machine(text) => {
+                let Some(line) = Line::parse(&text) else {
+                    log.extend(format!("[unreadable machine line: {text}]\n").bytes());
+                    continue;
+                };
+                match line {
+                    Line::Plan { total, run } => {
+                        (tally.total, tally.run) = (total, run);
+                        if !tally.announced && !selection.list {
+                            println!("\nrunning {run} test{}", if run == 1 { "" } else { "s" });
+                            tally.announced = true;
+                        }
+                    }
+                    Line::List { name } => {
+                        println!("{name}: test");
+                        tally.listed += 1;
+                    }
+                    Line::Start {
+                        name,
+                        limit_secs,
+                        exit,
+                        says,
+                    } => {
+                        limit = cfg
+                            .timeout
+                            .unwrap_or(Duration::from_secs(limit_secs.into()) + GRACE);
+                        running = Some(Running {
+                            name: name.into(),
+                            limit,
+                            exit,
+                            says: Unescaped(says).to_string(),
+                            output: Vec::new(),
+                        });
+                    }
+                    Line::Ok { name, micros } => {
+                        running = None;
+                        report(selection, name, &timed("ok", micros));
+                        tally.passed += 1;
+                    }
+                    Line::Failed {
+                        name,
+                        micros,
+                        message,
+                    } => {
+                        report(selection, name, &timed("FAILED", micros));
+                        let output = running.take().map(|test| test.output).unwrap_or_default();
+                        tally
+                            .failures
+                            .push((name.into(), Unescaped(message).to_string(), output));
+                    }
+                    Line::Ignored { name, reason } => {
+                        let reason = Unescaped(reason).to_string();
+                        let why = if reason.is_empty() {
+                            String::new()
+                        } else {
+                            format!(", {reason}")
+                        };
+                        report(selection, name, &format!("ignored{why}"));
+                        tally.ignored += 1;
+                    }
+                    Line::Again => again = true,
+                    Line::End { .. } => ended = true,
+                    Line::Main | Line::Exit { .. } => {}
+                }
+                if running.is_none() {
+                    limit = quiet;
+                }
+                deadline = Instant::now() + limit;
+            }
+            Event::Timeout => {
+                let limit = running.as_ref().map_or(limit, |test| test.limit);
+                let rest = guest.timed_out(limit);
+                log.extend(&rest);
+                if let Some(test) = &mut running {
+                    test.output.extend(rest);
+                }
+                break;
+            }
+            Event::Ended => break,
+        }
+    }
+
+    let verdict = guest.seen.verdict();
+    if let Some(test) = running {
+        // The boot ended inside a test: either that is what the test is about, or it is how the test failed.
+        let failure = match (&verdict, test.exit) {
+            (Ok(code), Some(wanted)) if *code == wanted => {
+                let said = String::from_utf8_lossy(&test.output).contains(&test.says);
+                if said {
+                    None
+                } else {
+                    Some(format!(
+                        "exit code {code} as expected, but never said {:?}",
+                        test.says
+                    ))
+                }
+            }
+            (Ok(code), Some(wanted)) => {
+                Some(format!("the program ended with code {code}, expected {wanted}"))
+            }
+            (Ok(code), None) => Some(format!(
+                "exited early: the test started but not finished, the program ended with code {code}"
+            )),
+            (Err(failure), _) => Some(format!("started but not finished: {failure}")),
+        };
+        match failure {
+            None => {
+                report(selection, &test.name, "ok");
+                tally.passed += 1;
+            }
+            Some(reason) => {
+                report(selection, &test.name, "FAILED");
+                tally.failures.push((test.name, reason, test.output));
+            }
+        }
+        return Ok(BootEnd::Again);
+    }
+    let failure = match verdict {
+        Ok(_) if again => return Ok(BootEnd::Again),
+        Ok(code) if ended => {
+            // The guest's own conclusion about this boot must be ours.
+            let failed_here = tally.failures.len() > failed_before;
+            match (code, failed_here) {
+                (0, _) if tally.done() < tally.run => {
+                    "the harness ended, yet tests have no result".to_string()
+                }
+                (0, false) | (1.., true) => return Ok(BootEnd::Finished),
+                _ => format!(
+                    "contradiction: failed tests: {failed_here}, yet the program ended with code {code}"
+                ),
+            }
+        }
+        Ok(_) if selection.list => return Ok(BootEnd::Finished),
+        Ok(code) => format!("exited early: the harness did not finish, the program ended with code {code}"),
+        Err(failure) => failure.to_string(),
+    };
+    println!("---- serial log (last lines) ----");
+    print_tail(&log);
+    let errors = guest.errors();
+    if !errors.trim().is_empty() {
+        println!("---- QEMU says ----\n{}", errors.trim_end());
+    }
+    Ok(BootEnd::Broken(failure))
+}
+
+fn timed(word: &str, micros: u64) -> String {
+    if micros >= 1_000_000 {
+        format!("{word} ({:.1}s)", micros as f64 / 1e6)
+    } else {
+        word.to_string()
+    }
+}
+
+fn report(selection: &Selection, name: &str, result: &str) {
+    if !selection.quiet || result.starts_with("FAILED") {
+        println!("test {name} ... {result}");
+    }
+}
+
+fn print_tail(log: &[u8]) {
+    let text = String::from_utf8_lossy(log);
+    let lines: Vec<&str> = text.lines().collect();
+    let skip = lines.len().saturating_sub(TAIL);
+    if skip > 0 {
+        println!("[{skip} lines before]");
+    }
+    for line in &lines[skip..] {
+        println!("{line}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(args: &[&str]) -> String {
+        let args: Vec<OsString> = args.iter().map(OsString::from).collect();
+        Selection::parse(&args).unwrap().words(0).join(" ")
+    }
+
+    #[test]
+    fn arguments_of_libtest_become_words() {
+        assert_eq!(words(&[]), "");
+        assert_eq!(words(&["close", "nil", "--exact"]), "test=close|nil test_exact=1");
+        assert_eq!(
+            words(&["--ignored", "--skip", "slow", "--test-threads", "1"]),
+            "test_skip=slow test_ignored=only"
+        );
+        assert!(Selection::parse(&["--frobnicate".into()]).is_err());
+        assert!(Selection::parse(&["a b".into()]).is_err());
+    }
+}

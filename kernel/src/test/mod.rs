@@ -1,0 +1,52 @@
+//! Tests that run inside the virtual machine.
+//!
+//! `#[burrow::test]` puts a [`TestDesc`] into the linker section `.burrow_tests`; a test image is a program whose
+//! `main` is [`run_all`] (`burrow::test_main!()` writes it). Each test runs as a goroutine of its own, so its
+//! panic is contained and its time is limited; the harness itself is the main goroutine and only waits.
+//!
+//! The harness decides nothing about success as seen from outside: it prints the lines of `burrow-proto` and the
+//! host program draws the conclusions, because only the host can tell a hang or a reset from a pass. A test that
+//! exceeds its limit cannot be stopped (there is no way to kill a goroutine), so the harness reports it, says
+//! `again` and ends the machine; the host boots anew for the tests that are left. The refused alternative, to go
+//! on beside the stuck goroutine, lets one failure colour the next ones.
+//!
+//! Invariants: tests run one after the other in the order of the section; the numbering of the selected tests
+//! depends only on the image and the selection, so `test_from=K` continues where an earlier boot stopped.
+
+mod desc;
+mod plan;
+#[cfg(target_os = "none")]
+mod registry;
+#[cfg(target_os = "none")]
+mod run;
+
+pub use desc::{Outcome, TestDesc, check};
+#[cfg(target_os = "none")]
+pub use run::run_all;
+
+/// Makes a program a test image: defines its `main`.
+///
+/// ```ignore (needs the metal target)
+/// #![no_std]
+/// #![no_main]
+/// burrow::test_main!();
+///
+/// #[burrow::test]
+/// fn one_and_one() {
+///     assert_eq!(1 + 1, 2);
+/// }
+/// ```
+#[macro_export]
+macro_rules! test_main {
+    () => {
+        #[$crate::main]
+        fn burrow_test_main() {
+            $crate::test::run_all()
+        }
+
+        /// Tells the host program that this image is to be tested, not merely run.
+        #[used]
+        #[unsafe(no_mangle)]
+        static __BURROW_TEST_IMAGE: u8 = 1;
+    };
+}
