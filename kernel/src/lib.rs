@@ -7,6 +7,9 @@ mod shim;
 mod print;
 pub mod arch;
 pub mod lock;
+pub mod test;
+
+pub use burrow_macros::{main, test};
 
 #[cfg(target_os = "none")]
 mod metal_stub {

@@ -32,10 +32,6 @@ impl Outcome for () {
     fn check(self) {}
 }
 
-impl Outcome for ! {
-    fn check(self) {}
-}
-
 impl<E: Debug> Outcome for Result<(), E> {
     #[track_caller]
     fn check(self) {

@@ -17,12 +17,8 @@ mod desc;
 mod plan;
 #[cfg(target_os = "none")]
 mod registry;
-#[cfg(target_os = "none")]
-mod run;
 
 pub use desc::{Outcome, TestDesc, check};
-#[cfg(target_os = "none")]
-pub use run::run_all;
 
 /// Makes a program a test image: defines its `main`.
 ///

@@ -47,7 +47,8 @@ impl<'a> Plan<'a> {
 
     /// Is `test` part of this run (if only to be reported as ignored)?
     pub(crate) fn selects(&self, test: &TestDesc) -> bool {
-        self.filter.is_none_or(|list| selects(list, test.name, self.exact))
+        self.filter
+            .is_none_or(|list| selects(list, test.name, self.exact))
             && !selects(self.skip, test.name, self.exact)
             && (self.ignored != Ignored::Only || test.ignore.is_some())
     }
@@ -63,7 +64,15 @@ mod tests {
     use super::*;
 
     const fn test(name: &'static str, ignore: Option<&'static str>) -> TestDesc {
-        TestDesc { name, run: || (), should_panic: None, ignore, timeout_secs: 1, exit: None, says: "" }
+        TestDesc {
+            name,
+            run: || (),
+            should_panic: None,
+            ignore,
+            timeout_secs: 1,
+            exit: None,
+            says: "",
+        }
     }
 
     static CLOSE: TestDesc = test("chan::close", None);
@@ -71,7 +80,9 @@ mod tests {
 
     fn plan(line: &'static str) -> Plan<'static> {
         Plan::read(|key| {
-            line.split(' ').find_map(|word| word.split_once('=').filter(|(k, _)| *k == key)).map(|(_, value)| value)
+            line.split(' ')
+                .find_map(|word| word.split_once('=').filter(|(k, _)| *k == key))
+                .map(|(_, value)| value)
         })
     }
 
