@@ -16,8 +16,10 @@ PROFILE = $(if $(RELEASE),--release,)
 # Cargo for host programs: outside the tree, so that .cargo/config.toml does not reach it.
 HOST_CARGO = cd / && RUSTUP_TOOLCHAIN=$(TOOLCHAIN) cargo
 
+HOST_TEST = $(HOST_CARGO) test --quiet --manifest-path $(ROOT)/Cargo.toml --target $(HOST) --target-dir $(ROOT)/target/
+
 .DEFAULT_GOAL := help
-.PHONY: help setup qemu test test-host test-runner image gdb lint fmt doc bench soak boot-time clean kernel ci
+.PHONY: help setup qemu test test-host test-runner image gdb lint fmt doc bench soak boot-time clean kernel fmt-check ci
 
 help: ## this list
 	@echo "Burrow: a Go-style runtime as a bootable kernel. Commands:"
@@ -44,6 +46,56 @@ kernel:
 
 test: setup ## run the tests inside QEMU (T=name SMP=8 SEED=7 DET=1)
 	@cargo test --quiet $(PROFILE) -p burrow-tests $(T)
+
+test-host: setup ## tests that need no machine: unit tests, doc examples, loom models
+	@$(HOST_TEST)host -p burrow-proto --lib
+	@$(HOST_TEST)host -p burrow-proto --doc
+	@$(HOST_TEST)host -p burrow --lib $(T)
+	@$(HOST_TEST)host -p burrow --doc $(T)
+	@export RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=$${LOOM_MAX_PREEMPTIONS:-3}; $(HOST_TEST)loom -p burrow --lib --release loom_
+
+test-runner: setup ## the test runner, tested with kernels that hang, reset, exit early, …
+	@unset SMP MEM BOOT OPTS SEED DET MACHINE ICOUNT TIMEOUT; $(HOST_CARGO) test --quiet --manifest-path $(ROOT)/boot/Cargo.toml --target-dir $(ROOT)/target/boot
+
+image: setup kernel ## a disk image (BOOT=bios or uefi); prints its path
+	@boot/run image $(KERNEL)
+
+gdb: kernel ## QEMU waits, gdb attaches with symbols
+	@tools/setup gdb
+	@boot/run gdb $(KERNEL)
+
+bench: setup ## benchmarks inside QEMU (ICOUNT=1 counts instructions; T=file OUT=file)
+	@cargo bench --quiet -p burrow-benches $(if $(T),--bench $(T)) $(if $(OUT),| tee $(OUT))
+
+soak: setup ## N rounds of the stress tests with varied SMP and SEED, logged in docs/soak.log
+	@boot/run soak
+
+boot-time: setup ## from the start of QEMU to main, median of 5 (all three ways to boot, or BOOT=)
+	@tools/setup $(if $(filter pvh bios,$(BOOT)),,uefi)
+	@cargo build --quiet --release -p burrow
+	@boot/run boot-time target/x86_64-burrow/release/burrow
+
+lint: setup ## clippy and the house rules
+	@cargo clippy --quiet --workspace --all-targets -- -D warnings
+	@$(HOST_CARGO) clippy --quiet --manifest-path $(ROOT)/kernel/Cargo.toml --target $(HOST) --target-dir $(ROOT)/target/host -p burrow --lib -- -D warnings
+	@$(HOST_CARGO) clippy --quiet --manifest-path $(ROOT)/boot/Cargo.toml --target-dir $(ROOT)/target/boot --all-targets -- -D warnings
+	@boot/run lint
+
+fmt: ## format everything
+	@cargo fmt --all
+	@cd boot && cargo fmt
+	@cd boot/image && cargo fmt
+
+fmt-check:
+	@cargo fmt --all --check
+	@cd boot && cargo fmt --check
+	@cd boot/image && cargo fmt --check
+
+doc: setup ## API documentation, in target/x86_64-burrow/doc
+	@cargo doc --quiet --no-deps -p burrow -p burrow-macros -p burrow-proto
+
+ci: ## what CI runs
+	@.ci/run
 
 clean: ## remove everything that was built
 	rm -rf target boot/target

@@ -5,27 +5,36 @@
 //! the rest. Files: `config` (parameters), `qemu` (flags, one guest), `serial` (machine lines),
 //! `verdict` (did it pass), `run`, `test`, `image`, `symbols`, `gdb`, `bench`, `soak`, `lint`.
 
+mod boot_time;
 mod config;
+mod gdb;
 mod image;
+mod lint;
 mod qemu;
 mod run;
 mod serial;
+mod soak;
 mod symbols;
 mod term;
 mod test;
 mod verdict;
 
-use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context, Result, bail};
 
-use crate::config::Config;
+use crate::config::{Boot, Config};
 
 const USAGE: &str = "\
 usage: burrow-boot COMMAND [FLAGS] ELF…
   run ELF [WORDS…]        boot a program; exits with its code
   test ELF [ARGS…]        run a test image; ARGS as for libtest (filters, --exact, --list, --ignored, …)
   runner ELF [ARGS…]      what cargo calls: a test image is tested, anything else is run
+  gdb ELF                 wait for gdb, and start it
+  boot-time ELF           start of QEMU to main, median of 5, for every way to boot
+  soak                    N rounds of the stress tests, MINUTES each; appends to docs/soak.log
+  lint                    house rules that no compiler checks
+  image ELF [-o FILE]     make a disk image (--boot bios|uefi)
   symbols ELF [-o FILE]   write the symbols file
 flags (or the environment variables SMP, MEM, …):
   --smp N --mem SIZE --machine q35|pc|microvm --boot pvh|bios|uefi --opts WORDS
@@ -69,10 +78,66 @@ fn dispatch(mut args: Vec<OsString>) -> Result<i32> {
             match symbols::is_test_image(&elf)? {
                 true => test::test(&cfg, &elf, &args),
                 false => {
+                    // Cargo marks benchmarks; counting instructions makes them slow to watch.
+                    let bench = args.iter().any(|arg| arg == "--bench");
                     args.retain(|arg| arg != "--bench");
-                    run::run(&cfg, &elf, &args)
+                    let timeout = cfg.timeout.or(bench.then_some(Duration::from_secs(3600)));
+                    run::run(&Config { timeout, ..cfg }, &elf, &args)
                 }
             }
+        }
+        "gdb" => {
+            let cfg = Config::take(&mut args)?;
+            gdb::gdb(cfg, &take_elf(&mut args)?)
+        }
+        "boot-time" => {
+            let all = !args.iter().any(|arg| arg == "--boot")
+                && std::env::var("BOOT").unwrap_or_default().is_empty();
+            let cfg = Config::take(&mut args)?;
+            let boots = if all {
+                vec![Boot::Pvh, Boot::Bios, Boot::Uefi]
+            } else {
+                vec![cfg.boot]
+            };
+            boot_time::boot_time(&cfg, &take_elf(&mut args)?, &boots)
+        }
+        "soak" => {
+            let number = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
+            let count = number("N")
+                .map_or(Ok(20), |n| n.parse())
+                .context("N: not a number")?;
+            let minutes = number("MINUTES")
+                .map(|m| m.parse())
+                .transpose()
+                .context("MINUTES: not a number")?;
+            soak::soak(count, minutes)
+        }
+        "lint" => match lint::check()? {
+            0 => Ok(0),
+            wrong => {
+                eprintln!("burrow-boot: {wrong} places break a house rule (boot/src/lint.rs)");
+                Ok(1)
+            }
+        },
+        "image" => {
+            let cfg = Config::take(&mut args)?;
+            let boot = if cfg.boot == Boot::Pvh {
+                Boot::Bios
+            } else {
+                cfg.boot
+            };
+            let elf = take_elf(&mut args)?;
+            let image = match &args[..] {
+                [] => image::cached(&elf, boot)?,
+                [flag, out] if flag == "-o" => {
+                    let out = PathBuf::from(out);
+                    image::write(&elf, boot, &out)?;
+                    out
+                }
+                _ => bail!("{USAGE}"),
+            };
+            println!("{}", image.display());
+            Ok(0)
         }
         "symbols" => {
             let elf = take_elf(&mut args)?;

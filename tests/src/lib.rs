@@ -1,0 +1,3 @@
+//! Helpers that several test images share.
+#![no_std]
+#![forbid(unsafe_code)]
