@@ -19,7 +19,7 @@ HOST_CARGO = cd / && RUSTUP_TOOLCHAIN=$(TOOLCHAIN) cargo
 HOST_TEST = $(HOST_CARGO) test --quiet --manifest-path $(ROOT)/Cargo.toml --target $(HOST) --target-dir $(ROOT)/target/
 
 .DEFAULT_GOAL := help
-.PHONY: help setup qemu test test-host test-runner image gdb lint fmt doc bench soak boot-time clean kernel fmt-check ci
+.PHONY: help setup qemu test test-examples test-host test-runner image gdb lint fmt doc bench soak boot-time clean kernel fmt-check ci
 
 help: ## this list
 	@echo "Burrow: a Go-style runtime as a bootable kernel. Commands:"
@@ -45,7 +45,10 @@ kernel:
 	@cargo build --quiet -p burrow $(PROGRAM) $(PROFILE)
 
 test: setup ## run the tests inside QEMU (T=name SMP=8 SEED=7 DET=1)
-	@cargo test --quiet $(PROFILE) -p burrow-tests $(T)
+	@cargo test --quiet --no-fail-fast $(PROFILE) -p burrow-tests $(T)
+
+test-examples: setup ## run every program in examples/ as a test (T=name)
+	@boot/run examples $(T)
 
 test-host: setup ## tests that need no machine: unit tests, doc examples, loom models
 	@$(HOST_TEST)host -p burrow-proto --lib
@@ -76,7 +79,8 @@ boot-time: setup ## from the start of QEMU to main, median of 5 (all three ways 
 	@boot/run boot-time target/x86_64-burrow/release/burrow
 
 lint: setup ## clippy and the house rules
-	@cargo clippy --quiet --workspace --all-targets -- -D warnings
+	@cargo clippy --quiet --workspace --lib --bins --examples -- -D warnings
+	@cargo clippy --quiet -p burrow-tests --tests -- -D warnings
 	@$(HOST_CARGO) clippy --quiet --manifest-path $(ROOT)/kernel/Cargo.toml --target $(HOST) --target-dir $(ROOT)/target/host -p burrow --lib -- -D warnings
 	@$(HOST_CARGO) clippy --quiet --manifest-path $(ROOT)/boot/Cargo.toml --target-dir $(ROOT)/target/boot --all-targets -- -D warnings
 	@boot/run lint

@@ -7,6 +7,7 @@
 
 mod boot_time;
 mod config;
+mod examples;
 mod gdb;
 mod image;
 mod lint;
@@ -32,6 +33,7 @@ usage: burrow-boot COMMAND [FLAGS] ELF…
   runner ELF [ARGS…]      what cargo calls: a test image is tested, anything else is run
   gdb ELF                 wait for gdb, and start it
   boot-time ELF           start of QEMU to main, median of 5, for every way to boot
+  examples [FILTERS…]     build and run examples/, each as a test
   soak                    N rounds of the stress tests, MINUTES each; appends to docs/soak.log
   lint                    house rules that no compiler checks
   image ELF [-o FILE]     make a disk image (--boot bios|uefi)
@@ -100,6 +102,14 @@ fn dispatch(mut args: Vec<OsString>) -> Result<i32> {
                 vec![cfg.boot]
             };
             boot_time::boot_time(&cfg, &take_elf(&mut args)?, &boots)
+        }
+        "examples" => {
+            let cfg = Config::take(&mut args)?;
+            let filters: Vec<String> = args
+                .iter()
+                .map(|arg| arg.to_string_lossy().into_owned())
+                .collect();
+            examples::examples(&cfg, &filters)
         }
         "soak" => {
             let number = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());

@@ -1,6 +1,8 @@
 //! `symbols ELF`: the symbol and line tables, in the layout of `burrow_proto::symbols`.
 //!
-//! Function names come from the ELF's symbol table, demangled; file and line from DWARF's line programs.
+//! Function names come from the ELF's symbol table, demangled; file and line from DWARF's line programs. Names are
+//! those of real functions, so a line must be theirs too: code inlined into `f` is shown at the place in `f` where
+//! the outermost inlined call stands, not at a line of core's `ptr/mod.rs`.
 //! The refused alternative is to hand DWARF to the guest: it is ten times the size, and a kernel in
 //! trouble should not run a parser with a stack machine in it.
 
@@ -155,6 +157,7 @@ fn lines(elf: &object::File<'_>, strings: &mut Strings) -> Result<(Vec<[u32; 3]>
         let Some(program) = unit.line_program.clone() else {
             continue;
         };
+        let calls = inlined_calls(&dwarf, &unit)?;
         let mut by_index: HashMap<u64, u32> = HashMap::new();
         let mut rows = program.rows();
         let mut sequence: Vec<[u32; 3]> = Vec::new();
@@ -165,19 +168,26 @@ fn lines(elf: &object::File<'_>, strings: &mut Strings) -> Result<(Vec<[u32; 3]>
                 sequences.push(std::mem::take(&mut sequence));
                 continue;
             }
-            let file = match by_index.get(&row.file_index()) {
-                Some(&file) => file,
-                None => {
-                    let path = file_path(&dwarf, &unit, header, row.file_index())?;
-                    let next = files.len() as u32;
-                    let file = *files.entry(path).or_insert(next);
-                    by_index.insert(row.file_index(), file);
-                    file
-                }
+            // The last call that starts at or before this address; outermost calls do not overlap.
+            let call = calls[..calls.partition_point(|call| call.start <= row.address())].last();
+            let (index, line) = match call.filter(|call| row.address() < call.end) {
+                Some(call) => (call.file, call.line),
+                None => (row.file_index(), row.line().map_or(0, |line| line.get())),
             };
             // Line 0 is glue of the compiler's: it belongs to the statement before.
-            let Some(line) = row.line().map(|line| line.get() as u32) else {
+            if line == 0 && !sequence.is_empty() {
                 continue;
+            }
+            let line = line as u32;
+            let file = match by_index.get(&index) {
+                Some(&file) => file,
+                None => {
+                    let path = file_path(&dwarf, &unit, header, index)?;
+                    let next = files.len() as u32;
+                    let file = *files.entry(path).or_insert(next);
+                    by_index.insert(index, file);
+                    file
+                }
             };
             match sequence.last_mut() {
                 // Several rows for one address: the last one is the statement that runs there.
@@ -203,6 +213,51 @@ fn lines(elf: &object::File<'_>, strings: &mut Strings) -> Result<(Vec<[u32; 3]>
         lines,
         names.iter().map(|(_, name)| strings.offset(name)).collect(),
     ))
+}
+
+/// A range of code that was inlined into a function, and where that function calls it.
+struct InlinedCall {
+    start: u64,
+    end: u64,
+    file: u64,
+    line: u64,
+}
+
+/// The outermost inlined calls of a unit, by address.
+fn inlined_calls(dwarf: &gimli::Dwarf<Slice<'_>>, unit: &gimli::Unit<Slice<'_>>) -> Result<Vec<InlinedCall>> {
+    let mut calls = Vec::new();
+    // Depth of the inlined call we are inside of, if any: deeper entries are not outermost.
+    let mut inside: Option<isize> = None;
+    let mut entries = unit.entries();
+    while let Some(entry) = entries.next_dfs()? {
+        if inside.is_some_and(|depth| entry.depth() > depth) {
+            continue;
+        }
+        inside = None;
+        if entry.tag() != gimli::DW_TAG_inlined_subroutine {
+            continue;
+        }
+        inside = Some(entry.depth());
+        let number = |name| match entry.attr_value(name)? {
+            gimli::AttributeValue::FileIndex(index) => Some(index),
+            value => value.udata_value(),
+        };
+        let (Some(file), Some(line)) = (number(gimli::DW_AT_call_file), number(gimli::DW_AT_call_line))
+        else {
+            continue;
+        };
+        let mut ranges = dwarf.die_ranges(unit, entry)?;
+        while let Some(range) = ranges.next()? {
+            calls.push(InlinedCall {
+                start: range.begin,
+                end: range.end,
+                file,
+                line,
+            });
+        }
+    }
+    calls.sort_by_key(|call| call.start);
+    Ok(calls)
 }
 
 fn file_path(
@@ -240,7 +295,7 @@ fn shorten(path: &str, root: &str) -> String {
     }
     for marker in ["/library/", "/rustlib/src/rust/library/"] {
         if let Some((_, rest)) = path.rsplit_once(marker) {
-            return rest.to_string();
+            return rest.replace("core/src/../../", "");
         }
     }
     match path

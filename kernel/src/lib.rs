@@ -1,5 +1,6 @@
 //! Burrow.
 #![cfg_attr(target_os = "none", no_std)]
+#![feature(allow_internal_unsafe)] // attribute macros in crates that forbid unsafe code
 #![feature(lang_items)] // the unwinder's personality is a lang item
 #[macro_use]
 mod shim;

@@ -2,6 +2,8 @@
 //!
 //! Both leave the function as it is and put a small item beside it: `main` defines the symbol that the boot
 //! code calls, `test` puts a `TestDesc` into the linker section `.burrow_tests`, where the harness finds it.
+//! The items come from hidden `macro_rules!` of the library (`kernel/src/test`), which may be unsafe inside where
+//! the caller forbids unsafe code; a procedural macro may not.
 //! The attributes are read by hand from the token stream (`attrs`): what they need is an identifier and a
 //! few `key = value` pairs, and a parser crate would cost every first build its compile time.
 #![forbid(unsafe_code)]
@@ -36,14 +38,9 @@ pub fn main(args: TokenStream, item: TokenStream) -> TokenStream {
         Err(message) => return error(&message),
     };
     let name = &function.name;
-    let entry: TokenStream = format!(
-        "#[cfg(target_os = \"none\")] const _: () = {{
-             #[unsafe(no_mangle)] fn __burrow_main() {{ ::burrow::test::check({name}()) }}
-             #[used] static ENTRY: unsafe extern \"C\" fn() = ::burrow::__boot_entry;
-         }};"
-    )
-    .parse()
-    .expect("the template is Rust");
+    let entry: TokenStream = format!("::burrow::__main!({name});")
+        .parse()
+        .expect("the template is Rust");
     function.item.into_iter().chain(entry).collect()
 }
 
@@ -77,20 +74,15 @@ pub fn test(args: TokenStream, item: TokenStream) -> TokenStream {
     let plain = name.trim_start_matches("r#");
     let (timeout, exit, says) = (args.timeout, args.exit, &args.says);
     let entry: TokenStream = format!(
-        "const _: () = {{
-             static DESC: ::burrow::test::TestDesc = ::burrow::test::TestDesc {{
-                 name: ::core::concat!(::core::module_path!(), \"::{plain}\"),
-                 run: || ::burrow::test::check({name}()),
-                 should_panic: {should_panic},
-                 ignore: {ignore},
-                 timeout_secs: {timeout},
-                 exit: {exit},
-                 says: {says},
-             }};
-             #[used]
-             #[cfg_attr(target_os = \"none\", unsafe(link_section = \".burrow_tests\"))]
-             static ENTRY: &::burrow::test::TestDesc = &DESC;
-         }};"
+        "::burrow::__test!(::burrow::test::TestDesc {{
+             name: ::core::concat!(::core::module_path!(), \"::{plain}\"),
+             run: || ::burrow::test::check({name}()),
+             should_panic: {should_panic},
+             ignore: {ignore},
+             timeout_secs: {timeout},
+             exit: {exit},
+             says: {says},
+         }});"
     )
     .parse()
     .expect("the template is Rust");

@@ -33,6 +33,7 @@ pub use desc::{Outcome, TestDesc, check};
 /// }
 /// ```
 #[macro_export]
+#[allow_internal_unsafe] // a program's `forbid(unsafe_code)` is about what its author writes
 macro_rules! test_main {
     () => {
         #[$crate::main]
@@ -44,5 +45,39 @@ macro_rules! test_main {
         #[used]
         #[unsafe(no_mangle)]
         static __BURROW_TEST_IMAGE: u8 = 1;
+    };
+}
+
+/// What `#[burrow::main]` puts beside the function.
+#[doc(hidden)]
+#[macro_export]
+#[allow_internal_unsafe] // see `test_main`
+macro_rules! __main {
+    ($main:path) => {
+        #[cfg(target_os = "none")]
+        const _: () = {
+            #[unsafe(no_mangle)]
+            fn __burrow_main() {
+                $crate::test::check($main())
+            }
+            // Without a reference to the boot code the linker would leave the library out.
+            #[used]
+            static ENTRY: unsafe extern "C" fn() = $crate::__boot_entry;
+        };
+    };
+}
+
+/// What `#[burrow::test]` puts beside the function.
+#[doc(hidden)]
+#[macro_export]
+#[allow_internal_unsafe] // see `test_main`
+macro_rules! __test {
+    ($desc:expr) => {
+        const _: () = {
+            static DESC: $crate::test::TestDesc = $desc;
+            #[used]
+            #[cfg_attr(target_os = "none", unsafe(link_section = ".burrow_tests"))]
+            static ENTRY: &$crate::test::TestDesc = &DESC;
+        };
     };
 }
