@@ -19,7 +19,7 @@ HOST_CARGO = cd / && RUSTUP_TOOLCHAIN=$(TOOLCHAIN) cargo
 HOST_TEST = $(HOST_CARGO) test --quiet --manifest-path $(ROOT)/Cargo.toml --target $(HOST) --target-dir $(ROOT)/target/
 
 .DEFAULT_GOAL := help
-.PHONY: help setup qemu test test-examples test-host test-runner image gdb lint fmt doc bench soak boot-time clean kernel fmt-check ci
+.PHONY: help setup qemu test test-det test-examples test-host test-runner image gdb lint fmt doc bench soak boot-time clean kernel fmt-check ci
 
 help: ## this list
 	@echo "Burrow: a Go-style runtime as a bootable kernel. Commands:"
@@ -46,6 +46,9 @@ kernel:
 
 test: setup ## run the tests inside QEMU (T=name SMP=8 SEED=7 DET=1)
 	@cargo test --quiet --no-fail-fast $(PROFILE) -p burrow-tests $(T)
+
+test-det: setup ## deterministic mode: two runs with one seed must print the same, byte for byte
+	@SMP=$(or $(SMP),4) DET=1 SEED=$(or $(SEED),7) REPEAT=2 cargo test --quiet -p burrow-tests --test det
 
 test-examples: setup ## run every program in examples/ as a test (T=name)
 	@boot/run examples $(T)

@@ -116,6 +116,8 @@ pub(crate) struct Tally {
     run: usize,
     announced: bool,
     listed: usize,
+    /// Everything the guest said, machine lines too.
+    transcript: Vec<u8>,
 }
 
 impl Tally {
@@ -139,15 +141,59 @@ enum BootEnd {
 pub(crate) fn test(cfg: &Config, elf: &Path, args: &[OsString]) -> Result<i32> {
     let selection = Selection::parse(args)?;
     let payload = payload(cfg, elf)?;
-    let begin = Instant::now();
     if !selection.list {
         eprintln!("burrow-boot: {}", qemu::describe(cfg));
     }
+    // REPEAT=N: N runs must print the same, byte for byte (deterministic mode).
+    let repeat: usize = std::env::var("REPEAT")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(1);
+    let mut first: Option<Vec<u8>> = None;
+    for _ in 0..repeat.max(1) {
+        let begin = Instant::now();
+        let (mut tally, mut broken) = all_boots(cfg, &payload, &selection)?;
+        match &first {
+            None => first = Some(std::mem::take(&mut tally.transcript)),
+            Some(first) => broken = broken.or_else(|| difference(first, &tally.transcript)),
+        }
+        let status = summary(&selection, &tally, broken, begin.elapsed());
+        if status != 0 {
+            return Ok(status);
+        }
+    }
+    Ok(0)
+}
+
+/// Where two runs that should be the same differ.
+fn difference(first: &[u8], second: &[u8]) -> Option<String> {
+    let (first, second) = (String::from_utf8_lossy(first), String::from_utf8_lossy(second));
+    if first == second {
+        return None;
+    }
+    let (mut a, mut b) = (first.lines(), second.lines());
+    let mut number = 0;
+    loop {
+        number += 1;
+        match (a.next(), b.next()) {
+            (a, b) if a == b && a.is_some() => {}
+            (a, b) => {
+                let (a, b) = (a.unwrap_or("[end]"), b.unwrap_or("[end]"));
+                return Some(format!(
+                    "not deterministic: line {number} of the serial log differs\n   first: {a}\n  second: {b}"
+                ));
+            }
+        }
+    }
+}
+
+/// As many boots as it takes to give every selected test a result.
+fn all_boots(cfg: &Config, payload: &Payload, selection: &Selection) -> Result<(Tally, Option<String>)> {
     let mut tally = Tally::default();
     let mut broken = None;
     loop {
         let before = tally.done();
-        match boot(cfg, &payload, &selection, &mut tally)? {
+        match boot(cfg, payload, selection, &mut tally)? {
             BootEnd::Finished => break,
             BootEnd::Again if tally.done() >= tally.run => break,
             BootEnd::Again if tally.done() > before => {}
@@ -161,7 +207,7 @@ pub(crate) fn test(cfg: &Config, elf: &Path, args: &[OsString]) -> Result<i32> {
             }
         }
     }
-    Ok(summary(&selection, &tally, broken, begin.elapsed()))
+    Ok((tally, broken))
 }
 
 fn summary(selection: &Selection, tally: &Tally, broken: Option<String>, took: Duration) -> i32 {
@@ -222,11 +268,13 @@ fn boot(cfg: &Config, payload: &Payload, selection: &Selection, tally: &mut Tall
                     let _ = out.write_all(&bytes).and_then(|()| out.flush());
                 }
                 log.extend(&bytes);
+                tally.transcript.extend(&bytes);
                 if let Some(test) = &mut running {
                     test.output.extend(bytes);
                 }
             }
             Event::Machine(text) => {
+                tally.transcript.extend(text.bytes().chain(*b"\n"));
                 let Some(line) = Line::parse(&text) else {
                     log.extend(format!("[unreadable machine line: {text}]\n").bytes());
                     continue;
@@ -404,6 +452,17 @@ mod tests {
     fn words(args: &[&str]) -> String {
         let args: Vec<OsString> = args.iter().map(OsString::from).collect();
         Selection::parse(&args).unwrap().words(0).join(" ")
+    }
+
+    #[test]
+    fn the_first_difference_is_found() {
+        assert_eq!(difference(b"a\nb\n", b"a\nb\n"), None);
+        let text = difference(b"a\nb\n", b"a\nc\n").unwrap();
+        assert!(
+            text.contains("line 2") && text.contains("first: b") && text.contains("second: c"),
+            "{text}"
+        );
+        assert!(difference(b"a\n", b"a\nb\n").unwrap().contains("[end]"));
     }
 
     #[test]
