@@ -1,0 +1,254 @@
+//! [`Panic`]: what a panic carries to whoever catches it.
+//!
+//! Built at the place that panics, so that it must not need memory: the message is borrowed if it is a
+//! literal, else boxed, else (no memory left) cut to what fits inline. The backtrace is an inline array of
+//! 32-bit offsets into the kernel image.
+
+use alloc::{boxed::Box, string::String};
+use core::{
+    any::Any,
+    fmt::{self, Write},
+    panic::Location,
+};
+
+use super::Backtrace;
+
+/// A caught panic: what [`recover`](super::recover) and `join` return.
+///
+/// ```
+/// let p = burrow::recover(|| panic!("boom")).unwrap_err();
+/// assert_eq!(p.message().as_str(), "boom");
+/// ```
+pub struct Panic {
+    pub(super) kind: Kind,
+    pub(super) message: Message,
+    pub(super) location: Option<&'static Location<'static>>,
+    pub(super) goid: u64,
+    pub(super) payload: Option<Box<dyn Any + Send>>,
+    pub(super) backtrace: Backtrace,
+}
+
+/// What went wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `panic!` and its relatives, also inside `core` (index out of bounds, `unwrap` of `None`, overflow).
+    Explicit,
+    /// A CPU exception of the goroutine.
+    Fault {
+        /// The exception's vector: 14 page fault, 13 general protection, 12 stack segment, 0 divide error.
+        vector: u8,
+        /// The CPU's error code.
+        error: u32,
+        /// The address that could not be accessed (page faults).
+        addr: usize,
+        /// The instruction that faulted.
+        pc: usize,
+    },
+    /// The goroutine's stack is used up.
+    StackOverflow {
+        /// The goroutine.
+        goid: u64,
+        /// Its stack's size in bytes.
+        size: usize,
+    },
+    /// An infallible allocation failed.
+    OutOfMemory {
+        /// Bytes asked for.
+        size: usize,
+    },
+}
+
+/// A panic's message.
+pub enum Message {
+    /// A literal.
+    Static(&'static str),
+    /// Formatted.
+    Heap(String),
+    /// Formatted with no memory left: cut off.
+    Short(Short),
+    /// Told by the [`Kind`] alone.
+    Kind,
+}
+
+/// Text of bounded length; what does not fit is cut at a character boundary.
+pub struct Short {
+    len: u8,
+    bytes: [u8; Self::CAP],
+}
+
+impl Short {
+    const CAP: usize = 95;
+
+    fn new() -> Self {
+        Short {
+            len: 0,
+            bytes: [0; Self::CAP],
+        }
+    }
+
+    fn as_str(&self) -> &str {
+        self.bytes
+            .get(..self.len as usize)
+            .and_then(|b| core::str::from_utf8(b).ok())
+            .unwrap_or("")
+    }
+}
+
+impl Write for Short {
+    fn write_str(&mut self, s: &str) -> fmt::Result {
+        let have = self.len as usize;
+        let n = s.floor_char_boundary(s.len().min(Self::CAP - have));
+        self.bytes[have..have + n].copy_from_slice(&s.as_bytes()[..n]);
+        self.len += n as u8;
+        if n < s.len() { Err(fmt::Error) } else { Ok(()) }
+    }
+}
+
+/// A `String` that says so instead of aborting when it cannot grow.
+struct Fallible(String);
+
+impl Write for Fallible {
+    fn write_str(&mut self, s: &str) -> fmt::Result {
+        self.0.try_reserve(s.len()).map_err(|_| fmt::Error)?;
+        self.0.push_str(s);
+        Ok(())
+    }
+}
+
+impl Message {
+    /// Takes the message over, with whatever memory there is.
+    pub(super) fn new(args: fmt::Arguments<'_>) -> Self {
+        if let Some(s) = args.as_str() {
+            return Message::Static(s);
+        }
+        let mut long = Fallible(String::new());
+        if long.write_fmt(args).is_ok() {
+            return Message::Heap(long.0);
+        }
+        let mut short = Short::new();
+        let _ = short.write_fmt(args); // cut off: better than nothing
+        Message::Short(short)
+    }
+
+    /// The text; empty if the [`Kind`] tells it.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Message::Static(s) => s,
+            Message::Heap(s) => s,
+            Message::Short(s) => s.as_str(),
+            Message::Kind => "",
+        }
+    }
+}
+
+impl Panic {
+    /// A panic of this goroutine with the given text.
+    pub(super) fn new(kind: Kind, message: Message, location: Option<&'static Location<'static>>) -> Self {
+        Panic {
+            kind,
+            message,
+            location,
+            goid: super::raise::goid(),
+            payload: None,
+            backtrace: Backtrace::EMPTY,
+        }
+    }
+
+    /// What went wrong.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The message; faults tell theirs by [`Display`](fmt::Display).
+    pub fn message(&self) -> &Message {
+        &self.message
+    }
+
+    /// Where `panic!` stands in the source; `None` for faults.
+    pub fn location(&self) -> Option<&'static Location<'static>> {
+        self.location
+    }
+
+    /// The goroutine that panicked.
+    pub fn goid(&self) -> u64 {
+        self.goid
+    }
+
+    /// The address of a fault.
+    pub fn fault_addr(&self) -> Option<usize> {
+        match self.kind {
+            Kind::Fault { addr, .. } => Some(addr),
+            _ => None,
+        }
+    }
+
+    /// Who called whom when it happened.
+    pub fn backtrace(&self) -> &Backtrace {
+        &self.backtrace
+    }
+
+    /// The value given to [`panic_any`](super::panic_any).
+    pub fn payload(&self) -> Option<&(dyn Any + Send)> {
+        self.payload.as_deref()
+    }
+
+    /// Takes the value given to [`panic_any`](super::panic_any) out, if it is a `T`.
+    ///
+    /// ```
+    /// let p = burrow::recover(|| burrow::panic_any(7_u32)).unwrap_err();
+    /// assert_eq!(p.downcast::<u32>().ok(), Some(7));
+    /// ```
+    #[expect(clippy::result_large_err, reason = "gives the panic back unchanged")]
+    pub fn downcast<T: 'static>(mut self) -> Result<T, Panic> {
+        match self.payload.take().map(|b| b.downcast::<T>()) {
+            Some(Ok(v)) => Ok(*v),
+            Some(Err(b)) => {
+                self.payload = Some(b);
+                Err(self)
+            }
+            None => Err(self),
+        }
+    }
+}
+
+impl fmt::Display for Panic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.message, self.kind) {
+            (Message::Kind, kind) => kind.fmt(f),
+            (m, _) => f.write_str(m.as_str()),
+        }
+    }
+}
+
+impl fmt::Debug for Panic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Panic(\"{self}\", goroutine {}", self.goid)?;
+        if let Some(l) = self.location {
+            write!(f, ", {l}")?;
+        }
+        f.write_str(")")
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Kind::Explicit => f.write_str("explicit panic"),
+            Kind::Fault { vector: 14, .. } => {
+                f.write_str("runtime error: invalid memory address or nil pointer dereference")
+            }
+            Kind::Fault { vector: 0, .. } => f.write_str("runtime error: integer divide by zero"),
+            Kind::Fault { vector: 12, .. } => f.write_str("runtime error: stack segment fault"),
+            Kind::Fault { vector: 13, .. } => {
+                f.write_str("runtime error: general protection fault (non-canonical address or bad operand)")
+            }
+            Kind::Fault { vector, .. } => write!(f, "runtime error: CPU exception {vector}"),
+            Kind::StackOverflow { goid, size } => {
+                write!(f, "stack overflow: goroutine {goid} exceeds {} KiB", size / 1024)
+            }
+            Kind::OutOfMemory { size } => {
+                write!(f, "runtime error: out of memory: cannot allocate {size} bytes")
+            }
+        }
+    }
+}
