@@ -48,8 +48,9 @@ pub(crate) fn run(cfg: &Config, elf: &Path, args: &[OsString]) -> Result<i32> {
     let mut guest = Guest::start(cfg, &payload, &cfg.cmdline(&words))?;
     let raw = term::Raw::enter();
     let (quit, quitting) = mpsc::channel();
+    let (open, gate) = mpsc::channel();
     if let Some(input) = guest.take_input() {
-        term::pump(input, raw.is_some(), quit);
+        term::pump(input, raw.is_some(), gate, quit);
     }
     let end = limit.map(|limit| guest.started + limit);
     loop {
@@ -57,7 +58,10 @@ pub(crate) fn run(cfg: &Config, elf: &Path, args: &[OsString]) -> Result<i32> {
         let tick = Instant::now() + Duration::from_millis(50);
         let deadline = end.map_or(tick, |end| end.min(tick));
         match guest.next(Some(deadline)) {
-            Event::Text(bytes) => show(&bytes),
+            Event::Text(bytes) => {
+                show(&bytes);
+                let _ = open.send(());
+            }
             Event::Machine(_) => {}
             Event::Timeout if quitting.try_recv().is_ok() => {
                 guest.kill();

@@ -6,7 +6,7 @@
 use std::{
     io::{IsTerminal, Read},
     process::ChildStdin,
-    sync::mpsc::Sender,
+    sync::mpsc::{Receiver, Sender},
 };
 
 use crate::qemu::feed;
@@ -42,9 +42,14 @@ impl Drop for Raw {
     }
 }
 
-/// Copies standard input to the guest. Sends on `quit` when the user typed Ctrl-C in raw mode.
-pub(crate) fn pump(mut input: ChildStdin, raw: bool, quit: Sender<()>) {
+/// Copies standard input to the guest once `gate` opens. Sends on `quit` when the user typed Ctrl-C in raw mode.
+pub(crate) fn pump(mut input: ChildStdin, raw: bool, gate: Receiver<()>, quit: Sender<()>) {
     std::thread::spawn(move || {
+        // What arrives before the guest has set its UART up is lost; what it prints shows that it has. A user who
+        // sees nothing at all may still want to end the run, so a terminal does not wait.
+        if !raw {
+            let _ = gate.recv();
+        }
         let mut buffer = [0; 256];
         while let Ok(n @ 1..) = std::io::stdin().read(&mut buffer) {
             if raw && buffer[..n].contains(&3) {
