@@ -280,7 +280,15 @@ fn boot(cfg: &Config, payload: &Payload, selection: &Selection, tally: &mut Tall
                     continue;
                 };
                 match line {
-                    Line::Plan { total, run } => {
+                    Line::Plan {
+                        total,
+                        run,
+                        from: begins,
+                    } => {
+                        if begins != from {
+                            let said = format!("the kernel begins with test {begins}, not {from}");
+                            return Ok(BootEnd::Broken(said + ": it does not see its command line"));
+                        }
                         (tally.total, tally.run) = (total, run);
                         if !tally.announced && !selection.list {
                             println!("\nrunning {run} test{}", if run == 1 { "" } else { "s" });

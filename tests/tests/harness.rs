@@ -8,11 +8,11 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 burrow::test_main!();
 
-static ORDER: AtomicU32 = AtomicU32::new(0);
+static BOOT: AtomicU32 = AtomicU32::new(0);
 
 #[burrow::test]
 fn a_first_test_passes() {
-    ORDER.fetch_add(1, Ordering::Relaxed);
+    BOOT.fetch_add(1, Ordering::Relaxed);
 }
 
 #[burrow::test]
@@ -58,5 +58,5 @@ fn a_test_may_end_the_program() {
 
 #[burrow::test]
 fn the_tests_after_that_still_run() {
-    assert_eq!(ORDER.load(Ordering::Relaxed), 0, "this is another boot");
+    assert_eq!(BOOT.load(Ordering::Relaxed), 0, "this is another boot");
 }

@@ -76,6 +76,8 @@ pub fn test(args: TokenStream, item: TokenStream) -> TokenStream {
     let entry: TokenStream = format!(
         "::burrow::__test!(::burrow::test::TestDesc {{
              name: ::core::concat!(::core::module_path!(), \"::{plain}\"),
+             file: ::core::file!(),
+             line: ::core::line!(),
              run: || ::burrow::test::check({name}()),
              should_panic: {should_panic},
              ignore: {ignore},

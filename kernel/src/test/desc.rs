@@ -8,6 +8,10 @@ use core::fmt::Debug;
 pub struct TestDesc {
     /// `module::path::name`.
     pub name: &'static str,
+    /// Where it stands.
+    pub file: &'static str,
+    /// Where it stands.
+    pub line: u32,
     /// The test itself; it fails by panicking.
     pub run: fn(),
     /// The test passes if it panics with a message that contains this.

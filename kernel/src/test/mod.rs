@@ -10,7 +10,7 @@
 //! `again` and ends the machine; the host boots anew for the tests that are left. The refused alternative, to go
 //! on beside the stuck goroutine, lets one failure colour the next ones.
 //!
-//! Invariants: tests run one after the other in the order of the section; the numbering of the selected tests
+//! Invariants: tests run one after the other in the order of their source; the numbering of the selected tests
 //! depends only on the image and the selection, so `test_from=K` continues where an earlier boot stopped.
 
 mod desc;

@@ -66,6 +66,8 @@ mod tests {
     const fn test(name: &'static str, ignore: Option<&'static str>) -> TestDesc {
         TestDesc {
             name,
+            file: "",
+            line: 0,
             run: || (),
             should_panic: None,
             ignore,

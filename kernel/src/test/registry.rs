@@ -1,5 +1,7 @@
 //! The tests in this image: the linker section `.burrow_tests`, an array of references.
 
+use alloc::vec::Vec;
+
 use super::TestDesc;
 
 unsafe extern "Rust" {
@@ -7,8 +9,14 @@ unsafe extern "Rust" {
     static __burrow_tests_end: [&'static TestDesc; 0];
 }
 
-/// All tests, in the order the linker found them.
-pub(crate) fn all() -> &'static [&'static TestDesc] {
+/// All tests by file position, as they read; the linker's order says nothing.
+pub(crate) fn in_order() -> Vec<&'static TestDesc> {
+    let mut tests = all().to_vec();
+    tests.sort_by_key(|test| (test.file, test.line));
+    tests
+}
+
+fn all() -> &'static [&'static TestDesc] {
     let start = (&raw const __burrow_tests_start).cast::<&'static TestDesc>();
     let end = (&raw const __burrow_tests_end).cast::<&'static TestDesc>();
     let len = (end.addr() - start.addr()) / size_of::<&TestDesc>();

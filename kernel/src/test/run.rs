@@ -25,9 +25,9 @@ pub(super) fn say(line: Line<'_>) {
 /// Runs the tests that the kernel command line selects and ends the machine; `test_main!` calls it.
 pub fn run_all() -> ! {
     let plan = Plan::read(opts::get);
-    let tests = registry::all();
+    let tests = registry::in_order();
     let selected = || tests.iter().filter(|test| plan.selects(test));
-    say(Line::Plan { total: tests.len(), run: selected().count() });
+    say(Line::Plan { total: tests.len(), run: selected().count(), from: plan.from });
     let (mut passed, mut failed, mut ignored) = (0, 0, 0);
     for test in selected().skip(plan.from) {
         if plan.list_only {
@@ -117,8 +117,11 @@ fn judge(test: &TestDesc, result: Result<(), Panic>) -> End {
 
 /// The message, the place and who called whom.
 fn describe(panic: &Panic) -> String {
-    match panic.location() {
-        Some(place) => format!("panicked at {place}:\n{panic}\n{}", panic.backtrace()),
-        None => format!("panicked: {panic}\n{}", panic.backtrace()),
-    }
+    let mut text = match panic.location() {
+        Some(place) => format!("panicked at {place}:\n{panic}\n"),
+        None => format!("panicked: {panic}\n"),
+    };
+    // A report that does not fit into memory is cut, not lost.
+    let _ = backtrace::write_frames(&mut text, panic.backtrace().frames());
+    text
 }

@@ -42,7 +42,7 @@ global_asm!(
 stack_top:
 
     .section .rodata.modes, "a"
-plan:   .ascii "hello from a bad kernel\n\036BURROW-TEST plan 2 2\n\036BURROW-TEST start bad::one 5 - \n"
+plan:   .ascii "hello from a bad kernel\n\036BURROW-TEST plan 2 2 0\n\036BURROW-TEST start bad::one 5 - \n"
         .asciz "one says hi\n\036BURROW-TEST ok bad::one 100\n"
 two:    .asciz "\036BURROW-TEST start bad::two 1 - \ntwo was here\n"
 twox:   .asciz "\036BURROW-TEST start bad::two 1 2 deadlock\n"
@@ -54,7 +54,7 @@ endbad: .asciz "\036BURROW-TEST end 1 1 0\n"
 exit0:  .asciz "BURROW-EXIT 0\n"
 exit1:  .asciz "\036BURROW-EXIT 1\n"
 exit2:  .asciz "BURROW-EXIT 2\n"
-again:  .asciz "\036BURROW-TEST plan 2 2\n\036BURROW-TEST end 0 0 0\nBURROW-EXIT 0\n"
+again:  .asciz "\036BURROW-TEST plan 2 2 2\n\036BURROW-TEST end 0 0 0\nBURROW-EXIT 0\n"
 
     .section .text.boot, "ax"
     .code32

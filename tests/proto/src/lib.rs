@@ -9,7 +9,7 @@
 //!
 //! ```text
 //! BURROW-MAIN                                   main is about to run (boot-time measurement)
-//! BURROW-TEST plan TOTAL RUN                    TOTAL tests in the image, RUN of them follow
+//! BURROW-TEST plan TOTAL RUN FROM               TOTAL tests in the image, RUN selected, beginning with number FROM
 //! BURROW-TEST list NAME                         answer to `test_list=1`
 //! BURROW-TEST start NAME LIMIT EXIT SAYS        seconds allowed; exit code the test should end with, or `-`
 //! BURROW-TEST ok NAME MICROS

@@ -18,8 +18,8 @@ use crate::Escaped;
 pub enum Line<'a> {
     /// `main` is about to run.
     Main,
-    /// The image holds `total` tests, `run` of them are selected (before `test_from`).
-    Plan { total: usize, run: usize },
+    /// The image holds `total` tests, `run` of them are selected; this boot begins with number `from` of those.
+    Plan { total: usize, run: usize, from: usize },
     /// A test exists.
     List { name: &'a str },
     /// A test starts; it may take `limit_secs`. With `exit`, it should end the whole program with that code
@@ -56,7 +56,7 @@ impl Display for Line<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match *self {
             Line::Main => f.write_str("BURROW-MAIN"),
-            Line::Plan { total, run } => write!(f, "BURROW-TEST plan {total} {run}"),
+            Line::Plan { total, run, from } => write!(f, "BURROW-TEST plan {total} {run} {from}"),
             Line::List { name } => write!(f, "BURROW-TEST list {name}"),
             Line::Start {
                 name,
@@ -122,10 +122,14 @@ impl<'a> Line<'a> {
         // Splits `rest` into a word and the free text behind it.
         let word_text = |rest: &'a str| rest.split_once(' ').unwrap_or((rest, ""));
         match verb {
-            "plan" => Some(Line::Plan {
-                total: first.parse().ok()?,
-                run: rest.parse().ok()?,
-            }),
+            "plan" => {
+                let (run, from) = word_text(rest);
+                Some(Line::Plan {
+                    total: first.parse().ok()?,
+                    run: run.parse().ok()?,
+                    from: from.parse().ok()?,
+                })
+            }
             "list" if !first.is_empty() && rest.is_empty() => Some(Line::List { name: first }),
             "start" => {
                 let (limit, rest) = word_text(rest);
@@ -183,7 +187,11 @@ mod tests {
     fn every_line_survives_the_wire() {
         let lines = [
             Line::Main,
-            Line::Plan { total: 9, run: 3 },
+            Line::Plan {
+                total: 9,
+                run: 3,
+                from: 1,
+            },
             Line::List { name: "a::b" },
             Line::Start {
                 name: "a::b",
