@@ -92,8 +92,6 @@ pvh_start32:
 pvh_start64_lo:
     movabs rax, offset pvh_start64
     jmp rax
-    .global bl_entry
-bl_entry:
 pvh_start64:
     mov ax, 16
     mov ds, ax
@@ -112,7 +110,104 @@ pvh_start64:
     main = sym pvh_main,
 );
 
+/// Memory below this is shown by the first page tables.
+const EARLY_LIMIT: u64 = 4 << 30;
+
+const MAGIC: u32 = 0x336e_c578;
+
+#[repr(C)]
+struct StartInfo {
+    magic: u32,
+    version: u32,
+    flags: u32,
+    modules: u32,
+    modlist: u64,
+    cmdline: u64,
+    rsdp: u64,
+    memmap: u64,
+    memmap_entries: u32,
+    reserved: u32,
+}
+
+#[repr(C)]
+struct Module {
+    start: u64,
+    size: u64,
+    cmdline: u64,
+    reserved: u64,
+}
+
+#[repr(C)]
+struct MapEntry {
+    start: u64,
+    size: u64,
+    kind: u32,
+    reserved: u32,
+}
+
+/// `n` items of the loader's at a physical address.
+///
+/// # Safety
+/// 1. The loader put them there, and nothing has written there since.
+unsafe fn items<T>(phys: u64, n: usize) -> &'static [T] {
+    if phys == 0 || phys >= EARLY_LIMIT {
+        return &[];
+    }
+    // SAFETY: 1.; mapped below 4 GiB; any bits are valid for these types.
+    unsafe { core::slice::from_raw_parts(phys_to_virt(phys).cast::<T>(), n) }
+}
+
 /// First Rust code on the PVH path. `start_info` is the physical address of `hvm_start_info`.
-extern "C" fn pvh_main(start_info: usize) -> ! {
-    crate::early(start_info)
+extern "C" fn pvh_main(start_info: u64) -> ! {
+    // SAFETY: the time-stamp counter exists.
+    let boot_tsc = unsafe { core::arch::x86_64::_rdtsc() };
+    percpu::init(0, super::apic::own_id());
+    super::serial::init();
+    // SAFETY: 1. by the boot protocol.
+    let si = unsafe { items::<StartInfo>(start_info, 1) }.first();
+    let si = si.filter(|si| si.magic == MAGIC).expect("PVH: no start info");
+
+    let (mut free, mut ram) = (RangeSet::new(), RangeSet::new());
+    // SAFETY: 1. by the boot protocol.
+    let map = unsafe { items::<MapEntry>(si.memmap, si.memmap_entries as usize) };
+    for e in map {
+        let end = e.start.saturating_add(e.size);
+        // 1 = RAM, 3 and 4 = RAM with ACPI tables in it.
+        if matches!(e.kind, 1 | 3 | 4) {
+            ram.insert(e.start, end);
+        }
+        if e.kind == 1 {
+            free.insert(e.start, end);
+        }
+    }
+    for e in map.iter().filter(|e| e.kind != 1) {
+        free.remove(e.start, e.start.saturating_add(e.size));
+    }
+    let image = paging::kernel_image();
+    free.remove(image.start - super::KERNEL_BASE, image.end - super::KERNEL_BASE);
+    free.remove(0, 4096);
+
+    // SAFETY: 1. by the boot protocol.
+    let modules = unsafe { items::<Module>(si.modlist, si.modules as usize) };
+    for m in modules {
+        free.remove(m.start, m.start + m.size);
+    }
+    // SAFETY: 1. by the boot protocol; the pages of a module have just been kept from the allocator.
+    let symbols = modules.first().map(|m| unsafe { items::<u8>(m.start, m.size as usize) });
+
+    let cmdline = match si.cmdline {
+        0 => &[],
+        // SAFETY: the loader's NUL-terminated string, below 4 GiB.
+        at => unsafe { CStr::from_ptr(phys_to_virt(at).cast()) }.to_bytes(),
+    };
+    bootinfo::set(BootInfo {
+        path: BootPath::Pvh,
+        free,
+        ram,
+        rsdp: (si.version >= 1 && si.rsdp != 0).then_some(si.rsdp),
+        cmdline: bootinfo::keep_cmdline(cmdline),
+        symbols: symbols.filter(|s| !s.is_empty()),
+        boot_tsc,
+    });
+    crate::boot::start(EARLY_LIMIT)
 }
