@@ -1,20 +1,27 @@
 //! The machine: x86_64.
 
+pub mod acpi;
+pub mod apic;
+mod bl;
+pub mod bootinfo;
+pub mod clock;
+pub mod exit;
+mod fwcfg;
+pub mod gdt;
+pub mod ioapic;
+pub mod irq;
+pub mod paging;
 pub mod percpu;
+pub mod pic;
+pub mod port;
 mod pvh;
+mod rtc;
+pub mod serial;
+pub mod smp;
 pub mod switch;
 pub mod trap;
 
+pub(crate) use exit::exit;
+
 /// Where the kernel image is linked: virtual = physical + this.
 pub const KERNEL_BASE: u64 = 0xffff_ffff_8000_0000;
-/// Placeholder until the LAPIC driver lands.
-pub(crate) mod apic {
-    pub(crate) fn eoi() {}
-    pub(crate) fn send_nmi(_apic_id: u32) {}
-}
-/// Placeholder until the exit path lands.
-pub(crate) fn exit(_code: i32) -> ! {
-    loop {
-        core::hint::spin_loop();
-    }
-}

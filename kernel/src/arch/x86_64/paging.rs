@@ -2,7 +2,7 @@
 //!
 //! | from | what | pages |
 //! | --- | --- | --- |
-//! | 0 | nothing once the cores run (a null pointer faults); identity of 1 GiB before | 2 MiB |
+//! | 0 | nothing: a null pointer faults | |
 //! | `0xffff_8000_0000_0000` | direct map of all RAM | 1 GiB or 2 MiB, RW, NX |
 //! | `0xffff_c000_0000_0000` | goroutine stacks: leaf tables come with a slot, pages by fault | 4 KiB |
 //! | `0xffff_d000_0000_0000` | devices, uncached; address = physical + this | 4 KiB |
@@ -313,22 +313,20 @@ pub fn init_on_ap() {
     set_control_bits();
 }
 
-/// Shows the first GiB at its own address, executable, while cores start in it.
-pub fn map_identity() -> Result<(), NoFrames> {
-    let root = root();
-    let page = frames::alloc_zeroed().ok_or(NoFrames)?.phys();
-    let pd = frames::alloc_zeroed().ok_or(NoFrames)?.phys();
-    entry(pd, 2, 0).store(PRESENT | WRITABLE | HUGE, Ordering::Relaxed);
-    entry(page, 3, 0).store(pd | PRESENT | WRITABLE, Ordering::Relaxed);
-    entry(root, 4, 0).store(page | PRESENT | WRITABLE, Ordering::Release);
-    Ok(())
-}
-
-/// Ends [`map_identity`]. The other cores must [`flush`] before they go on. The two tables are not freed: a
-/// slow core's walker might still cache them.
-pub fn unmap_identity() {
-    entry(root(), 4, 0).store(0, Ordering::Release);
-    flush();
+/// A root for starting cores: the kernel's entries, and the 2 MiB around `page` at their own address. Other
+/// cores leave it at once for the kernel's root, whose low half is always empty.
+pub fn make_startup_root(page: u64) -> Result<u64, NoFrames> {
+    let new = frames::alloc_zeroed().ok_or(NoFrames)?.phys();
+    for i in 256..512u64 {
+        let v = entry(root(), 4, i << 39).load(Ordering::Relaxed);
+        entry(new, 4, i << 39).store(v, Ordering::Relaxed);
+    }
+    let mut table = new;
+    for level in [4, 3] {
+        table = descend(entry(table, level, page))?;
+    }
+    entry(table, 2, page).store((page & !((PAGE << 9) - 1)) | PRESENT | WRITABLE | HUGE, Ordering::Release);
+    Ok(new)
 }
 
 /// Forgets every non-global translation on this core (stacks are non-global).

@@ -1,0 +1,59 @@
+//! Boot order, as a list.
+//!
+//! Every boot path ends in [`start`] on the boot core, with [`bootinfo`] set, the core's block in GS and the
+//! serial port ready; every other core ends in [`start_core`].
+
+use crate::{
+    arch::x86_64::{acpi, apic, bootinfo, clock, gdt, ioapic, irq, paging, pic, serial, smp, trap},
+    mem::{frames, heap},
+    opts,
+};
+
+/// The rest of the boot. The page tables so far show physical memory below `limit`.
+pub(crate) fn start(limit: u64) -> ! {
+    let info = bootinfo::get();
+    gdt::init_on_each_core(0);
+    trap::init_idt();
+    trap::load_idt();
+    let mut free = info.free.clone();
+    smp::reserve_trampoline(&mut free);
+    frames::init(&mut free, limit);
+    paging::init_on_bsp(info);
+    heap::init();
+    pic::disable();
+    acpi::init_on_bsp(info);
+    apic::init_on_bsp();
+    ioapic::init(acpi::platform());
+    clock::init_on_bsp(info.boot_tsc);
+    irq::route_isa(serial::IRQ, serial::on_interrupt);
+    serial::enable_input();
+    let cores = smp::start_all(opts::get_u64("cores").map_or(usize::MAX, |n| n.max(1) as usize));
+    report(cores);
+    crate::arch::exit(0)
+}
+
+/// A core other than the first enters the scheduler.
+pub(crate) fn start_core(_index: usize) -> ! {
+    crate::arch::x86_64::exit::halt_for_ever()
+}
+
+/// One line about the machine, with `bootinfo=1`.
+fn report(cores: usize) {
+    if !opts::flag("bootinfo") {
+        return;
+    }
+    let info = bootinfo::get();
+    crate::println!(
+        "boot: {:?} cores={cores} ram={}K free={}K heap={}K tsc={}Hz ({:?}) lapic={} skew={} symbols={} to-main={}us",
+        info.path,
+        info.ram.bytes() / 1024,
+        frames::free_count() * 4,
+        heap::stats().0 / 1024,
+        clock::tsc_hz(),
+        clock::source(),
+        if apic::is_x2apic() { "x2apic" } else { "xapic" },
+        clock::is_skewed(),
+        info.symbols.map_or(0, <[u8]>::len),
+        clock::now_ns() / 1000,
+    );
+}
