@@ -6,10 +6,13 @@
 
 /// The value of `key` in `line`.
 pub fn find<'a>(line: &'a str, key: &str) -> Option<&'a str> {
-    line.split([' ', ',', '\t', '\n']).rev().filter(|w| !w.is_empty()).find_map(|word| {
-        let (k, v) = word.split_once('=').unwrap_or((word, "1"));
-        (k == key).then_some(v)
-    })
+    line.split([' ', ',', '\t', '\n'])
+        .rev()
+        .filter(|w| !w.is_empty())
+        .find_map(|word| {
+            let (k, v) = word.split_once('=').unwrap_or((word, "1"));
+            (k == key).then_some(v)
+        })
 }
 
 /// A number: decimal, or hexadecimal after `0x`.

@@ -51,7 +51,10 @@ pub fn raw(bytes: &[u8]) {
 
 #[doc(hidden)]
 pub fn print(args: fmt::Arguments<'_>) {
-    let mut line = LineBuffer { len: 0, bytes: [0; LINE] };
+    let mut line = LineBuffer {
+        len: 0,
+        bytes: [0; LINE],
+    };
     // Our buffer never fails; an error is the user's `Display` giving up, and what it wrote is kept.
     let _ = line.write_fmt(args);
     line.flush();

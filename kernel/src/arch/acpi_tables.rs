@@ -48,7 +48,11 @@ pub struct Platform {
 impl Platform {
     /// No cores, no IOAPICs, ISA lines one to one.
     pub const fn new() -> Self {
-        let mut isa = [Line { gsi: 0, active_low: false, level: false }; ISA_LINES];
+        let mut isa = [Line {
+            gsi: 0,
+            active_low: false,
+            level: false,
+        }; ISA_LINES];
         let mut i = 0;
         while i < ISA_LINES {
             isa[i].gsi = i as u32;
@@ -57,7 +61,10 @@ impl Platform {
         Platform {
             cpus: [0; MAX_CPUS],
             cpu_count: 0,
-            ioapics: [IoApicDesc { address: 0, first_gsi: 0 }; MAX_IOAPICS],
+            ioapics: [IoApicDesc {
+                address: 0,
+                first_gsi: 0,
+            }; MAX_IOAPICS],
             ioapic_count: 0,
             isa,
             pm_timer_port: 0,
@@ -106,16 +113,24 @@ impl Platform {
         const ENABLED: u32 = 1;
         let mut at = 44;
         while let Some([kind, len]) = bytes::<2>(table, at) {
-            let Some(r) = table.get(at..at + len as usize).filter(|_| len >= 2) else { return };
+            let Some(r) = table.get(at..at + len as usize).filter(|_| len >= 2) else {
+                return;
+            };
             match kind {
                 0 if flags(r, 4) & ENABLED != 0 && len >= 8 => self.add_cpu(u32::from(r[3])),
                 1 if len >= 12 => {
-                    self.add_ioapic(IoApicDesc { address: u32_at(r, 4), first_gsi: u32_at(r, 8) });
+                    self.add_ioapic(IoApicDesc {
+                        address: u32_at(r, 4),
+                        first_gsi: u32_at(r, 8),
+                    });
                 }
                 2 if len >= 10 && (r[3] as usize) < ISA_LINES => {
                     let f = u16_at(r, 8);
-                    self.isa[r[3] as usize] =
-                        Line { gsi: u32_at(r, 4), active_low: f & 3 == 3, level: f >> 2 & 3 == 3 };
+                    self.isa[r[3] as usize] = Line {
+                        gsi: u32_at(r, 4),
+                        active_low: f & 3 == 3,
+                        level: f >> 2 & 3 == 3,
+                    };
                 }
                 9 if len >= 16 && flags(r, 8) & ENABLED != 0 => self.add_cpu(u32_at(r, 4)),
                 _ => {}
@@ -239,10 +254,30 @@ mod tests {
         ]);
         let mut p = Platform::new();
         p.read_madt(&t);
-        assert_eq!(p.ioapics(), [IoApicDesc { address: 0xfec0_0000, first_gsi: 0 }]);
+        assert_eq!(
+            p.ioapics(),
+            [IoApicDesc {
+                address: 0xfec0_0000,
+                first_gsi: 0
+            }]
+        );
         assert_eq!(p.isa_line(0).gsi, 2);
-        assert_eq!(p.isa_line(9), Line { gsi: 20, active_low: true, level: true });
-        assert_eq!(p.isa_line(4), Line { gsi: 4, active_low: false, level: false });
+        assert_eq!(
+            p.isa_line(9),
+            Line {
+                gsi: 20,
+                active_low: true,
+                level: true
+            }
+        );
+        assert_eq!(
+            p.isa_line(4),
+            Line {
+                gsi: 4,
+                active_low: false,
+                level: false
+            }
+        );
     }
 
     #[test]

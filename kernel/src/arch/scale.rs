@@ -20,10 +20,16 @@ impl Scale {
         loop {
             let mul = ((num as u128) << shift) / den as u128;
             if mul < 1 << 63 {
-                return Scale { mul: mul as u64, shift };
+                return Scale {
+                    mul: mul as u64,
+                    shift,
+                };
             }
             if shift == 0 {
-                return Scale { mul: 1 << 63, shift: 0 };
+                return Scale {
+                    mul: 1 << 63,
+                    shift: 0,
+                };
             }
             shift -= 1;
         }
@@ -42,14 +48,23 @@ mod tests {
 
     #[test]
     fn agrees_with_division() {
-        for hz in [1_000_000u64, 999_999_937, 1_000_000_000, 2_345_678_901, 5_100_000_000] {
+        for hz in [
+            1_000_000u64,
+            999_999_937,
+            1_000_000_000,
+            2_345_678_901,
+            5_100_000_000,
+        ] {
             let ns = Scale::new(1_000_000_000, hz);
             let back = Scale::new(hz, 1_000_000_000);
             for ticks in [0, 1, 17, hz, hz * 3600, hz * 86_400 * 365] {
                 let exact = (ticks as u128 * 1_000_000_000 / hz as u128) as u64;
                 let got = ns.apply(ticks);
                 assert!(exact.abs_diff(got) <= 1, "{hz} {ticks} {exact} {got}");
-                assert!(back.apply(got).abs_diff(ticks) <= hz / 1_000_000_000 + 2, "{hz} {ticks}");
+                assert!(
+                    back.apply(got).abs_diff(ticks) <= hz / 1_000_000_000 + 2,
+                    "{hz} {ticks}"
+                );
             }
         }
     }

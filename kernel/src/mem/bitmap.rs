@@ -25,14 +25,24 @@ impl Bitmap {
 
     /// A bitmap without storage; everything fails until it is replaced.
     pub const fn empty() -> Self {
-        Bitmap { words: &mut [], summary: &mut [], hint: 0, free: 0 }
+        Bitmap {
+            words: &mut [],
+            summary: &mut [],
+            hint: 0,
+            free: 0,
+        }
     }
 
     /// A bitmap of `frames` frames, none free. `storage` has [`Bitmap::storage_words`] words.
     pub fn new(storage: &'static mut [u64], frames: usize) -> Self {
         storage.fill(0);
         let (words, summary) = storage.split_at_mut(frames.div_ceil(64));
-        Bitmap { words, summary, hint: 0, free: 0 }
+        Bitmap {
+            words,
+            summary,
+            hint: 0,
+            free: 0,
+        }
     }
 
     /// Number of free frames.
@@ -111,7 +121,10 @@ mod tests {
     use super::*;
 
     fn bitmap(frames: usize) -> Bitmap {
-        Bitmap::new(Box::leak(vec![0; Bitmap::storage_words(frames)].into_boxed_slice()), frames)
+        Bitmap::new(
+            Box::leak(vec![0; Bitmap::storage_words(frames)].into_boxed_slice()),
+            frames,
+        )
     }
 
     #[test]
@@ -123,7 +136,10 @@ mod tests {
         }
         assert!(!b.release(1 << 20));
         assert_eq!(b.free_count(), 3);
-        assert_eq!((b.take(), b.take(), b.take(), b.take()), (Some(5), Some(700), Some(9_999), None));
+        assert_eq!(
+            (b.take(), b.take(), b.take(), b.take()),
+            (Some(5), Some(700), Some(9_999), None)
+        );
         assert!(b.release(5));
         assert_eq!(b.take(), Some(5));
     }

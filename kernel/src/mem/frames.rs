@@ -93,8 +93,14 @@ struct Cache {
 struct Caches([UnsafeCell<Cache>; MAX_CORES]);
 // SAFETY: slot i is touched by core i alone with interrupts off (see the module comment).
 unsafe impl Sync for Caches {}
-static CACHES: Caches =
-    Caches([const { UnsafeCell::new(Cache { frames: [0; CACHE], len: 0 }) }; MAX_CORES]);
+static CACHES: Caches = Caches(
+    [const {
+        UnsafeCell::new(Cache {
+            frames: [0; CACHE],
+            len: 0,
+        })
+    }; MAX_CORES],
+);
 
 /// Head of the reserve list: frame number (0 = empty; frame 0 is never handed out) | tag << 32.
 static RESERVE: AtomicU64 = AtomicU64::new(0);

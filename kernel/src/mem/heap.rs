@@ -53,7 +53,10 @@ struct Magazine {
 }
 
 impl Magazine {
-    const EMPTY: Magazine = Magazine { head: ptr::null_mut(), len: 0 };
+    const EMPTY: Magazine = Magazine {
+        head: ptr::null_mut(),
+        len: 0,
+    };
 
     #[inline(always)]
     fn pop(&mut self) -> *mut Block {
@@ -88,7 +91,12 @@ struct Caches([UnsafeCell<PerCore>; MAX_CORES]);
 unsafe impl Sync for Caches {}
 static CACHES: Caches = Caches(
     [const {
-        UnsafeCell::new(PerCore([Pair { loaded: Magazine::EMPTY, spare: Magazine::EMPTY }; CLASSES]))
+        UnsafeCell::new(PerCore(
+            [Pair {
+                loaded: Magazine::EMPTY,
+                spare: Magazine::EMPTY,
+            }; CLASSES],
+        ))
     }; MAX_CORES],
 );
 
@@ -99,8 +107,13 @@ struct Central {
 // SAFETY: the pointers are to free blocks that the depot owns.
 unsafe impl Send for Central {}
 
-static CENTRAL: SpinLock<Central> =
-    SpinLock::new(Rank::Heap, Central { heap: Heap::empty(), depot: [ptr::null_mut(); CLASSES] });
+static CENTRAL: SpinLock<Central> = SpinLock::new(
+    Rank::Heap,
+    Central {
+        heap: Heap::empty(),
+        depot: [ptr::null_mut(); CLASSES],
+    },
+);
 static SIZE: AtomicUsize = AtomicUsize::new(0);
 
 /// Takes a quarter of the free memory, at least 8 MiB and at most 1 GiB, in one piece. Once, at boot.
@@ -213,14 +226,21 @@ fn reload(p: &mut Pair, class: usize) -> bool {
     if !batch.is_null() {
         // SAFETY: the first block of a depot batch, which the lock makes ours.
         central.depot[class] = unsafe { (*batch).next_batch };
-        p.loaded = Magazine { head: batch, len: BATCH };
+        p.loaded = Magazine {
+            head: batch,
+            len: BATCH,
+        };
         return true;
     }
     let size = 1usize << (class as u32 + MIN_SHIFT);
     // With memory short a single block still will do.
     for n in [BATCH, 1] {
-        let Ok(layout) = Layout::from_size_align(size * n, size) else { continue };
-        let Ok(slab) = central.heap.allocate_first_fit(layout) else { continue };
+        let Ok(layout) = Layout::from_size_align(size * n, size) else {
+            continue;
+        };
+        let Ok(slab) = central.heap.allocate_first_fit(layout) else {
+            continue;
+        };
         drop(central);
         for i in (0..n).rev() {
             // SAFETY: within the slab of n blocks.
@@ -248,7 +268,11 @@ fn unload(p: &mut Pair, class: usize) {
 
 #[cold]
 fn big_alloc(layout: Layout) -> *mut u8 {
-    CENTRAL.lock().heap.allocate_first_fit(layout).map_or(ptr::null_mut(), |p| p.as_ptr())
+    CENTRAL
+        .lock()
+        .heap
+        .allocate_first_fit(layout)
+        .map_or(ptr::null_mut(), |p| p.as_ptr())
 }
 
 #[cold]

@@ -34,7 +34,10 @@ impl Default for RangeSet {
 impl RangeSet {
     /// The empty set.
     pub const fn new() -> Self {
-        RangeSet { ranges: [(0, 0); MAX_RANGES], len: 0 }
+        RangeSet {
+            ranges: [(0, 0); MAX_RANGES],
+            len: 0,
+        }
     }
 
     /// The ranges in ascending order.
@@ -49,7 +52,11 @@ impl RangeSet {
 
     /// First address above every member, or 0.
     pub fn end(&self) -> u64 {
-        if self.len == 0 { 0 } else { self.ranges[self.len - 1].1 }
+        if self.len == 0 {
+            0
+        } else {
+            self.ranges[self.len - 1].1
+        }
     }
 
     /// True if every address of `range` is a member.
@@ -191,7 +198,10 @@ mod tests {
                 let p = i as u64 * PAGE;
                 assert_eq!(s.contains(p..p + PAGE), m);
             }
-            assert!(s.ranges[..s.len].windows(2).all(|w| w[0].1 < w[1].0), "touching ranges");
+            assert!(
+                s.ranges[..s.len].windows(2).all(|w| w[0].1 < w[1].0),
+                "touching ranges"
+            );
         }
     }
 }

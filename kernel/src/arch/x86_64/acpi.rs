@@ -17,7 +17,10 @@ static READY: AtomicBool = AtomicBool::new(false);
 
 /// What the tables say. After [`init_on_bsp`].
 pub fn platform() -> &'static Platform {
-    assert!(READY.load(Ordering::Acquire), "the ACPI tables have not been read");
+    assert!(
+        READY.load(Ordering::Acquire),
+        "the ACPI tables have not been read"
+    );
     // SAFETY: not written after READY.
     unsafe { &*PLATFORM.0.get() }
 }
@@ -36,7 +39,9 @@ fn table(phys: u64) -> Option<([u8; 4], &'static [u8])> {
 
 /// Looks where BIOSes leave the root pointer.
 fn scan() -> Option<u64> {
-    (0xe_0000..0x10_0000u64).step_by(16).find(|&at| memory(at, 36).and_then(root_of).is_some())
+    (0xe_0000..0x10_0000u64)
+        .step_by(16)
+        .find(|&at| memory(at, 36).and_then(root_of).is_some())
 }
 
 /// Reads the tables. Without any, one core and the IOAPIC where it always is. Once, on the boot core.
@@ -57,7 +62,10 @@ pub fn init_on_bsp(info: &BootInfo) {
         }
     }
     if p.ioapics().is_empty() {
-        p.add_ioapic(IoApicDesc { address: 0xfec0_0000, first_gsi: 0 });
+        p.add_ioapic(IoApicDesc {
+            address: 0xfec0_0000,
+            first_gsi: 0,
+        });
     }
     READY.store(true, Ordering::Release); // pairs with the Acquire in `platform`
 }

@@ -72,7 +72,11 @@ fn write(reg: u32, v: u32) {
 /// The id of the core this runs on, from CPUID; needs nothing initialised.
 pub fn own_id() -> u32 {
     let topology = cpuid(0xb, 0);
-    if topology.ebx != 0 { topology.edx } else { cpuid(1, 0).ebx >> 24 }
+    if topology.ebx != 0 {
+        topology.edx
+    } else {
+        cpuid(1, 0).ebx >> 24
+    }
 }
 
 /// Finds the registers. Once, on the boot core, after paging.
@@ -91,7 +95,11 @@ pub fn init_on_bsp() {
 pub fn init_on_each_core() {
     // SAFETY: 1. every x86_64 processor has it.
     let base = unsafe { rdmsr(APIC_BASE) };
-    let mode = if X2.load(Ordering::Relaxed) { 3 << 10 } else { 1 << 11 };
+    let mode = if X2.load(Ordering::Relaxed) {
+        3 << 10
+    } else {
+        1 << 11
+    };
     // SAFETY: 1. turns the APIC on at its address.
     unsafe { wrmsr(APIC_BASE, base | mode) };
     write(TPR, 0);
@@ -100,7 +108,11 @@ pub fn init_on_each_core() {
     write(LVT_ERROR, MASKED);
     write(SVR, 0x100 | u32::from(VEC_SPURIOUS));
     write(TIMER_DIV, 0b1011); // by 1
-    let mode = if DEADLINE.load(Ordering::Relaxed) { 2 << 17 } else { 0 };
+    let mode = if DEADLINE.load(Ordering::Relaxed) {
+        2 << 17
+    } else {
+        0
+    };
     write(LVT_TIMER, u32::from(VEC_TIMER) | mode);
     timer_disarm();
 }
@@ -162,7 +174,11 @@ pub fn send_self(vector: u8) {
 }
 
 fn own_id_from_registers() -> u32 {
-    if X2.load(Ordering::Relaxed) { read(ID) } else { read(ID) >> 24 }
+    if X2.load(Ordering::Relaxed) {
+        read(ID)
+    } else {
+        read(ID) >> 24
+    }
 }
 
 /// A non-maskable interrupt.
@@ -197,7 +213,11 @@ pub(super) fn calibration_start() {
 
 /// Counts since [`calibration_start`].
 pub(super) fn calibration_read() -> u32 {
-    if DEADLINE.load(Ordering::Relaxed) { 0 } else { u32::MAX - read(TIMER_NOW) }
+    if DEADLINE.load(Ordering::Relaxed) {
+        0
+    } else {
+        u32::MAX - read(TIMER_NOW)
+    }
 }
 
 /// Ends calibration: the timer runs at `hz`.
@@ -219,7 +239,10 @@ pub fn timer_arm(delta_ns: u64) {
         return write_deadline(clock::tsc().saturating_add(clock::ns_to_tsc(delta_ns)));
     }
     let counts = (u128::from(delta_ns) * u128::from(COUNTS_PER_NS.load(Ordering::Relaxed))) >> 32;
-    write(TIMER_INIT, (counts as u64).saturating_add(1).min(u64::from(u32::MAX)) as u32);
+    write(
+        TIMER_INIT,
+        (counts as u64).saturating_add(1).min(u64::from(u32::MAX)) as u32,
+    );
 }
 
 /// Interrupts this core once when the TSC reaches `deadline` (at once, if it has).

@@ -6,11 +6,7 @@
 
 use core::arch::global_asm;
 
-use bootloader_api::{
-    BootloaderConfig,
-    config::Mapping,
-    info::MemoryRegionKind,
-};
+use bootloader_api::{BootloaderConfig, config::Mapping, info::MemoryRegionKind};
 
 use super::{
     bootinfo::{self, BootInfo, BootPath},
@@ -62,7 +58,11 @@ extern "C" fn bl_main(info: &'static bootloader_api::BootInfo, _config: *const u
     let boot_tsc = unsafe { core::arch::x86_64::_rdtsc() };
     percpu::init(0, super::apic::own_id());
     super::serial::init();
-    assert_eq!(info.physical_memory_offset.into_option(), Some(DIRECT_MAP), "bootloader ignored the config");
+    assert_eq!(
+        info.physical_memory_offset.into_option(),
+        Some(DIRECT_MAP),
+        "bootloader ignored the config"
+    );
 
     let (mut free, mut ram) = (RangeSet::new(), RangeSet::new());
     let mut path = BootPath::Bios;
@@ -86,13 +86,17 @@ extern "C" fn bl_main(info: &'static bootloader_api::BootInfo, _config: *const u
     }
     free.remove(0, 4096);
     let root = paging::current_root();
-    let symbols = info.ramdisk_addr.into_option().filter(|_| info.ramdisk_len > 0).and_then(|virt| {
-        // The loader's mapping goes away; the pages are contiguous and not in `free` (kind Bootloader).
-        let phys = paging::translate_in(root, virt)?;
-        let at = paging::phys_to_virt(phys);
-        // SAFETY: the loader's ramdisk, in memory that is never handed out.
-        Some(unsafe { core::slice::from_raw_parts(at.cast_const(), info.ramdisk_len as usize) })
-    });
+    let symbols = info
+        .ramdisk_addr
+        .into_option()
+        .filter(|_| info.ramdisk_len > 0)
+        .and_then(|virt| {
+            // The loader's mapping goes away; the pages are contiguous and not in `free` (kind Bootloader).
+            let phys = paging::translate_in(root, virt)?;
+            let at = paging::phys_to_virt(phys);
+            // SAFETY: the loader's ramdisk, in memory that is never handed out.
+            Some(unsafe { core::slice::from_raw_parts(at.cast_const(), info.ramdisk_len as usize) })
+        });
     bootinfo::set(BootInfo {
         path,
         free,

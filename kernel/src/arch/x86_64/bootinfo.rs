@@ -86,5 +86,7 @@ pub fn keep_cmdline(from_loader: &[u8]) -> &'static str {
         buf[..n].copy_from_slice(&given[..n]);
         n
     };
-    core::str::from_utf8(&buf[..n]).unwrap_or("").trim_matches(['\0', '\n', ' '])
+    core::str::from_utf8(&buf[..n])
+        .unwrap_or("")
+        .trim_matches(['\0', '\n', ' '])
 }

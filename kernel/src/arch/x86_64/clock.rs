@@ -86,13 +86,21 @@ pub fn now_ns() -> u64 {
 /// A span of ticks in nanoseconds.
 #[inline(always)]
 pub fn tsc_to_ns(ticks: u64) -> u64 {
-    Scale { mul: NS_MUL.load(Ordering::Relaxed), shift: NS_SHIFT.load(Ordering::Relaxed) }.apply(ticks)
+    Scale {
+        mul: NS_MUL.load(Ordering::Relaxed),
+        shift: NS_SHIFT.load(Ordering::Relaxed),
+    }
+    .apply(ticks)
 }
 
 /// A span of nanoseconds in ticks.
 #[inline(always)]
 pub fn ns_to_tsc(ns: u64) -> u64 {
-    Scale { mul: TSC_MUL.load(Ordering::Relaxed), shift: TSC_SHIFT.load(Ordering::Relaxed) }.apply(ns)
+    Scale {
+        mul: TSC_MUL.load(Ordering::Relaxed),
+        shift: TSC_SHIFT.load(Ordering::Relaxed),
+    }
+    .apply(ns)
 }
 
 /// The TSC value at [`now_ns`]` == ns`.
@@ -206,7 +214,12 @@ fn sample(r: Reference) -> Sample {
     let reference = r.read();
     let lapic = apic::calibration_read();
     let b = tsc();
-    Sample { tsc: a + (b - a) / 2, bracket: b - a, reference, lapic }
+    Sample {
+        tsc: a + (b - a) / 2,
+        bracket: b - a,
+        reference,
+        lapic,
+    }
 }
 
 const SAMPLES: usize = 12;
@@ -253,9 +266,12 @@ fn told() -> Option<(u64, Source)> {
 /// Finds the frequencies. Once, on the boot core, after the APIC; interrupts off.
 pub fn init_on_bsp(boot_tsc: u64) {
     let pm = acpi::platform().pm_timer_port;
-    let reference = [(Reference::Pit, Source::Pit), (Reference::PmTimer(pm), Source::PmTimer)]
-        .into_iter()
-        .find(|(r, _)| !matches!(r, Reference::PmTimer(0)) && r.works());
+    let reference = [
+        (Reference::Pit, Source::Pit),
+        (Reference::PmTimer(pm), Source::PmTimer),
+    ]
+    .into_iter()
+    .find(|(r, _)| !matches!(r, Reference::PmTimer(0)) && r.works());
     let measured = reference.and_then(|(r, s)| Some((measure(r)?, s)));
     let told = told();
     let (hz, source) = match (told, measured) {
@@ -278,7 +294,10 @@ pub fn init_on_bsp(boot_tsc: u64) {
     HZ.store(hz, Ordering::Relaxed);
     SOURCE.store(source as u8, Ordering::Relaxed);
     BOOT_TSC.store(boot_tsc, Ordering::Relaxed);
-    BOOT_UNIX.store(super::rtc::read().map_or(0, |s| s - (now_ns() / 1_000_000_000).min(s)), Ordering::Relaxed);
+    BOOT_UNIX.store(
+        super::rtc::read().map_or(0, |s| s - (now_ns() / 1_000_000_000).min(s)),
+        Ordering::Relaxed,
+    );
     init_on_each_core(0);
 }
 
@@ -368,4 +387,3 @@ pub fn is_skewed() -> bool {
 pub fn offset_of_core(index: usize) -> i64 {
     OFFSETS[index].load(Ordering::Relaxed)
 }
-

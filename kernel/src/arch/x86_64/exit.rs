@@ -5,11 +5,7 @@
 
 use core::arch::asm;
 
-use super::{
-    percpu,
-    port::outl,
-    serial,
-};
+use super::{percpu, port::outl, serial};
 
 /// Prints `BURROW-EXIT code`, then stops the machine: QEMU exits 33 for 0, 37 otherwise.
 pub fn exit(code: i32) -> ! {

@@ -24,7 +24,7 @@ fn be32() -> u32 {
 }
 
 /// Copies the file `name` into `buf`, as much as fits; `None` without the device or the file.
-pub fn read_file(name: &str, buf: &mut [u8]) -> Option<usize> {
+pub(super) fn read_file(name: &str, buf: &mut [u8]) -> Option<usize> {
     select(SIGNATURE);
     if [byte(), byte(), byte(), byte()] != *b"QEMU" {
         return None;

@@ -47,7 +47,15 @@ static TABLES: Tables = Tables(
     [const {
         UnsafeCell::new(PerCore {
             gdt: [0, 0x00af_9b00_0000_ffff, 0x00cf_9300_0000_ffff, 0, 0],
-            tss: Tss { _0: 0, rsp: [0; 3], _1: 0, ist: [0; 7], _2: 0, _3: 0, iomap: size_of::<Tss>() as u16 },
+            tss: Tss {
+                _0: 0,
+                rsp: [0; 3],
+                _1: 0,
+                ist: [0; 7],
+                _2: 0,
+                _3: 0,
+                iomap: size_of::<Tss>() as u16,
+            },
         })
     }; MAX_CORES],
 );
@@ -63,7 +71,8 @@ pub fn init_on_each_core(index: usize) {
     let stacks = if index == 0 {
         BOOT_STACKS.0.get() as u64
     } else {
-        let frames = frames::alloc_contig(IST_SIZE * IST_COUNT / 4096).expect("no memory for interrupt stacks");
+        let frames =
+            frames::alloc_contig(IST_SIZE * IST_COUNT / 4096).expect("no memory for interrupt stacks");
         frames.as_ptr() as u64
     };
     // SAFETY: our own slot, once.

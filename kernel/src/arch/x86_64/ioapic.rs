@@ -19,7 +19,11 @@ struct IoApic {
 }
 
 static IOAPICS: [IoApic; MAX] = [const {
-    IoApic { regs: AtomicPtr::new(core::ptr::null_mut()), first: AtomicU32::new(0), lines: AtomicU32::new(0) }
+    IoApic {
+        regs: AtomicPtr::new(core::ptr::null_mut()),
+        first: AtomicU32::new(0),
+        lines: AtomicU32::new(0),
+    }
 }; MAX];
 static COUNT: AtomicUsize = AtomicUsize::new(0);
 /// Select and window are two accesses.
@@ -49,7 +53,9 @@ impl IoApic {
 /// Maps the IOAPICs the tables name and masks every line.
 pub fn init(platform: &acpi::Platform) {
     for (io, desc) in IOAPICS.iter().zip(platform.ioapics()) {
-        let Ok(regs) = paging::map_mmio(u64::from(desc.address), 4096) else { break };
+        let Ok(regs) = paging::map_mmio(u64::from(desc.address), 4096) else {
+            break;
+        };
         io.regs.store(regs, Ordering::Relaxed);
         io.first.store(desc.first_gsi, Ordering::Relaxed);
         let lines = (io.read(1) >> 16 & 0xff) + 1;
@@ -71,7 +77,9 @@ fn find(gsi: u32) -> Option<(&'static IoApic, u32)> {
 /// Sends interrupts of `line` to `vector` on the core with `apic_id` (below 256). `false` if no IOAPIC has it.
 pub fn route(line: acpi::Line, vector: u8, apic_id: u32) -> bool {
     let _lock = ACCESS.lock();
-    let Some((io, n)) = find(line.gsi) else { return false };
+    let Some((io, n)) = find(line.gsi) else {
+        return false;
+    };
     let flags = u32::from(line.active_low) << 13 | u32::from(line.level) << 15;
     io.write(0x11 + n * 2, apic_id << 24);
     io.write(0x10 + n * 2, u32::from(vector) | flags);

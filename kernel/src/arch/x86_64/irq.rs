@@ -25,7 +25,9 @@ pub fn set_handler(vector: u8, f: fn()) {
 
 /// Serves a device vector; unknown ones are ignored. For the trap code's device hook.
 pub fn dispatch(vector: u8) {
-    let Some(h) = HANDLERS.get((vector as usize).wrapping_sub(VEC_IRQ_BASE as usize)) else { return };
+    let Some(h) = HANDLERS.get((vector as usize).wrapping_sub(VEC_IRQ_BASE as usize)) else {
+        return;
+    };
     let f = h.load(Ordering::Acquire);
     if !f.is_null() {
         // SAFETY: only `set_handler` stores here, and it stores a `fn()`.
@@ -44,7 +46,9 @@ pub fn alloc_vector(f: fn()) -> Option<u8> {
 
 /// Routes a line to the boot core with handler `f`. `false` without an IOAPIC that has it.
 pub fn route(line: Line, f: fn()) -> bool {
-    let Ok(gsi) = u8::try_from(line.gsi) else { return false };
+    let Ok(gsi) = u8::try_from(line.gsi) else {
+        return false;
+    };
     if gsi >= 24 {
         // Lines beyond the first IOAPIC (microvm's second one) get a vector of the free ones.
         return alloc_vector(f).is_some_and(|v| ioapic::route(line, v, percpu::core(0).apic_id()));

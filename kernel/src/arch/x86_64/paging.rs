@@ -164,7 +164,10 @@ pub fn map_mmio(phys: u64, len: usize) -> Result<*mut u8, NoFrames> {
     let mut at = phys & !(PAGE - 1);
     while at < phys + len as u64 {
         let e = make_leaf(root, MMIO + at)?;
-        e.store(at | PRESENT | WRITABLE | NO_CACHE | WRITE_THROUGH | GLOBAL | nx(), Ordering::Release);
+        e.store(
+            at | PRESENT | WRITABLE | NO_CACHE | WRITE_THROUGH | GLOBAL | nx(),
+            Ordering::Release,
+        );
         at += PAGE;
     }
     Ok((MMIO + phys) as *mut u8)
@@ -204,7 +207,10 @@ fn map_huge(root: u64, phys: u64, level: u32) -> Result<(), NoFrames> {
     }
     let e = entry(table, level, virt);
     if e.load(Ordering::Relaxed) & PRESENT == 0 {
-        e.store(phys | PRESENT | WRITABLE | HUGE | GLOBAL | nx(), Ordering::Release);
+        e.store(
+            phys | PRESENT | WRITABLE | HUGE | GLOBAL | nx(),
+            Ordering::Release,
+        );
     }
     Ok(())
 }
@@ -284,7 +290,11 @@ fn build(info: &BootInfo) -> Result<(), NoFrames> {
         virt += PAGE;
     }
     // The devices' and stacks' top entries, so that the root never changes again.
-    for region in (STACK_REGION..STACK_REGION_END).step_by(1 << 39).take(1).chain([MMIO]) {
+    for region in (STACK_REGION..STACK_REGION_END)
+        .step_by(1 << 39)
+        .take(1)
+        .chain([MMIO])
+    {
         descend(entry(root, 4, region))?;
     }
     ROOT.store(root, Ordering::Release);
@@ -325,7 +335,10 @@ pub fn make_startup_root(page: u64) -> Result<u64, NoFrames> {
     for level in [4, 3] {
         table = descend(entry(table, level, page))?;
     }
-    entry(table, 2, page).store((page & !((PAGE << 9) - 1)) | PRESENT | WRITABLE | HUGE, Ordering::Release);
+    entry(table, 2, page).store(
+        (page & !((PAGE << 9) - 1)) | PRESENT | WRITABLE | HUGE,
+        Ordering::Release,
+    );
     Ok(new)
 }
 

@@ -87,7 +87,12 @@ pub unsafe fn wrmsr(msr: u32, v: u64) {
 pub fn cpuid(leaf: u32, sub: u32) -> core::arch::x86_64::CpuidResult {
     let base = core::arch::x86_64::__cpuid(leaf & 0xf000_0000).eax;
     if leaf > base {
-        return core::arch::x86_64::CpuidResult { eax: 0, ebx: 0, ecx: 0, edx: 0 };
+        return core::arch::x86_64::CpuidResult {
+            eax: 0,
+            ebx: 0,
+            ecx: 0,
+            edx: 0,
+        };
     }
     core::arch::x86_64::__cpuid_count(leaf, sub)
 }

@@ -6,7 +6,14 @@
 //! 2 MiB pages, kernel image at -2 GiB), turns on PAE, long mode, SSE, and jumps high. 32-bit code may
 //! only name symbols as `sym - KERNEL_BASE`.
 
-use core::arch::global_asm;
+use core::{arch::global_asm, ffi::CStr};
+
+use super::{
+    bootinfo::{self, BootInfo, BootPath},
+    paging::{self, phys_to_virt},
+    percpu,
+};
+use crate::mem::map::RangeSet;
 
 global_asm!(
     r#"
@@ -193,7 +200,9 @@ extern "C" fn pvh_main(start_info: u64) -> ! {
         free.remove(m.start, m.start + m.size);
     }
     // SAFETY: 1. by the boot protocol; the pages of a module have just been kept from the allocator.
-    let symbols = modules.first().map(|m| unsafe { items::<u8>(m.start, m.size as usize) });
+    let symbols = modules
+        .first()
+        .map(|m| unsafe { items::<u8>(m.start, m.size as usize) });
 
     let cmdline = match si.cmdline {
         0 => &[],

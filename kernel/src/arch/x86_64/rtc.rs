@@ -11,7 +11,7 @@ fn cmos(reg: u8) -> u8 {
 }
 
 /// Seconds since 1970 (UTC assumed), or `None` without a plausible clock.
-pub fn read() -> Option<u64> {
+pub(super) fn read() -> Option<u64> {
     // A date is torn if the clock ticks between registers: read until two readings agree.
     let mut last = [0; 6];
     for _ in 0..10 {

@@ -45,7 +45,15 @@ static PRESENT: AtomicBool = AtomicBool::new(true);
 
 /// 115200 8N1, FIFOs on, interrupts off. First thing at boot; needs only ports.
 pub fn init() {
-    for (port, v) in [(IER, 0), (LCR, 0x80), (DATA, 1), (IER, 0), (LCR, 3), (FCR, 0xc7), (MCR, 0x0b)] {
+    for (port, v) in [
+        (IER, 0),
+        (LCR, 0x80),
+        (DATA, 1),
+        (IER, 0),
+        (LCR, 3),
+        (FCR, 0xc7),
+        (MCR, 0x0b),
+    ] {
         out(port, v);
     }
     // An absent device reads as all ones.
@@ -62,7 +70,11 @@ pub fn write(bytes: &[u8]) {
     let mut nested = OWNER.load(Ordering::Relaxed) == me;
     let mut tries = 0u32;
     // Acquire: pairs with the Release below: the previous owner's bytes are out first.
-    while !nested && OWNER.compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed).is_err() {
+    while !nested
+        && OWNER
+            .compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed)
+            .is_err()
+    {
         core::hint::spin_loop();
         tries += 1;
         // A line takes far less. The owner is dead or frozen: go ahead, without ever releasing its lock.

@@ -203,7 +203,9 @@ pub fn start_all(limit: usize) -> usize {
 }
 
 fn start(index: usize, id: u32, page: u8) -> bool {
-    let Some(stack) = frames::alloc_contig(STACK_SIZE / 4096) else { return false };
+    let Some(stack) = frames::alloc_contig(STACK_SIZE / 4096) else {
+        return false;
+    };
     let top = stack.as_ptr() as u64 + STACK_SIZE as u64;
     STACK_TOPS[index].store(top, Ordering::Relaxed);
     STACK.store(top, Ordering::Relaxed);
@@ -221,7 +223,10 @@ fn start(index: usize, id: u32, page: u8) -> bool {
             break;
         }
     }
-    if CLAIM.compare_exchange(1, 0, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+    if CLAIM
+        .compare_exchange(1, 0, Ordering::AcqRel, Ordering::Acquire)
+        .is_ok()
+    {
         frames::free_contig(stack, STACK_SIZE / 4096);
         return false;
     }
