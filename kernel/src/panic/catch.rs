@@ -18,7 +18,7 @@ use core::{
 
 use unwinding::abi::{_Unwind_RaiseException, UnwindException};
 
-use super::{Panic, Unwound, fatal, seam};
+use super::{Kind, Panic, Unwound, fatal, seam};
 
 /// "BURROW" and a version: how our exceptions are told from foreign ones.
 const CLASS: u64 = u64::from_ne_bytes(*b"BURROW\0\x01");
@@ -64,6 +64,8 @@ pub(super) struct CatchFrame {
     outer: *const CatchFrame,
     /// A panic is being built for this frame or on its way to it.
     busy: Cell<bool>,
+    /// What is on its way began with a CPU exception.
+    fault: Cell<bool>,
     cargo: UnsafeCell<Option<Unwound>>,
 }
 
@@ -78,6 +80,15 @@ impl CatchFrame {
         // SAFETY: only this goroutine touches it, and the report keeps the reference short.
         unsafe { (*self.cargo.get()).as_ref() }
     }
+}
+
+/// Did the panic that travels in `exception` begin with a CPU exception? For the personality.
+///
+/// # Safety
+/// 1. `exception` is what the unwinder is raising right now.
+pub(super) unsafe fn is_fault(class: u64, exception: *const UnwindException) -> bool {
+    // SAFETY: 1; with our class it is the header of a catch frame.
+    class == CLASS && unsafe { &*exception.cast::<CatchFrame>() }.fault.get()
 }
 
 /// Is this goroutine unwinding?
@@ -107,6 +118,7 @@ pub fn catch<T>(f: impl FnOnce() -> T) -> Result<T, Unwound> {
         exception: UnsafeCell::new(MaybeUninit::uninit()),
         outer,
         busy: Cell::new(false),
+        fault: Cell::new(false),
         cargo: UnsafeCell::new(None),
     };
     let mut call = Call {
@@ -123,7 +135,12 @@ pub fn catch<T>(f: impl FnOnce() -> T) -> Result<T, Unwound> {
     if unwound {
         state.depth.set(state.depth.get() - 1);
         match frame.cargo.into_inner() {
-            Some(cargo) => Err(cargo),
+            Some(cargo) => {
+                if matches!(&cargo, Unwound::Panic(p) if matches!(p.kind(), Kind::StackOverflow { .. })) {
+                    seam::overflow_over();
+                }
+                Err(cargo)
+            }
             None => fatal("panic: a catch frame was reached without a panic"),
         }
     } else {
@@ -177,6 +194,10 @@ pub(super) fn raise(cargo: Unwound) -> ! {
     let Some(frame) = state.innermost() else {
         uncaught(cargo)
     };
+    frame.fault.set(match &cargo {
+        Unwound::Panic(p) => matches!(p.kind(), Kind::Fault { .. } | Kind::StackOverflow { .. }),
+        Unwound::Goexit => false,
+    });
     // SAFETY: the frame is claimed, so nothing else refers to its cargo.
     unsafe { *frame.cargo.get() = Some(cargo) };
     state.depth.set(state.depth.get() + 1);

@@ -4,13 +4,13 @@
 //!
 //! ```text
 //! panic: MSG
-//! 	at file:line:column
+//!     at file:line:column
 //!
 //! goroutine 7 [running]:
 //! func(...)
-//! 	file:line +0x1d
+//!     file:line +0x1d
 //! created by func in goroutine 1
-//! 	file:line +0x2a
+//!     file:line +0x2a
 //! ```
 
 use core::{fmt, fmt::Write, panic::Location};

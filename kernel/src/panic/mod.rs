@@ -58,7 +58,7 @@ mod out;
 mod personality;
 #[cfg(target_os = "none")]
 mod seam;
-#[cfg(target_os = "none")]
+#[cfg(any(target_os = "none", test))]
 pub mod symbols;
 #[cfg(target_os = "none")]
 pub use self::{
@@ -79,6 +79,10 @@ pub use host::{Backtrace, PanicState, catch, crash, fatal, fatal_fmt, panicking}
 
 /// Why [`catch`] came back without a value.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a boxed panic would need memory when there is none"
+)]
 pub enum Unwound {
     /// The closure panicked.
     Panic(Panic),

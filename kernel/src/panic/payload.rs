@@ -79,14 +79,14 @@ pub struct Short {
 impl Short {
     const CAP: usize = 95;
 
-    fn new() -> Self {
+    pub(super) const fn new() -> Self {
         Short {
             len: 0,
             bytes: [0; Self::CAP],
         }
     }
 
-    fn as_str(&self) -> &str {
+    pub(super) fn as_str(&self) -> &str {
         self.bytes
             .get(..self.len as usize)
             .and_then(|b| core::str::from_utf8(b).ok())
@@ -250,5 +250,65 @@ impl fmt::Display for Kind {
                 write!(f, "runtime error: out of memory: cannot allocate {size} bytes")
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+    use crate::panic::{Unwound, catch, goexit, panic_any, recover, resume_unwind};
+
+    #[test]
+    fn short_text_is_cut_at_a_character() {
+        let mut s = Short::new();
+        assert!(s.write_str(&"é".repeat(40)).is_ok());
+        assert!(s.write_str(&"é".repeat(40)).is_err());
+        assert_eq!(s.as_str(), "é".repeat(47));
+    }
+
+    #[test]
+    fn literals_are_borrowed_and_others_boxed() {
+        assert!(matches!(
+            Message::new(format_args!("literal")),
+            Message::Static("literal")
+        ));
+        let n = std::hint::black_box(7);
+        assert!(matches!(Message::new(format_args!("n = {n}")), Message::Heap(s) if s == "n = 7"));
+    }
+
+    #[test]
+    fn recover_passes_goexit_on() {
+        let r = catch(|| {
+            let _ = recover(|| goexit());
+            unreachable!()
+        });
+        assert!(matches!(r, Err(Unwound::Goexit)));
+    }
+
+    #[test]
+    fn payloads_travel() {
+        let p = recover(|| panic_any(7_u32)).unwrap_err();
+        assert_eq!(p.downcast::<u32>().ok(), Some(7));
+        let p = recover(|| resume_unwind(recover(|| panic!("inner")).unwrap_err())).unwrap_err();
+        assert_eq!(p.to_string(), "inner");
+        assert!(p.downcast::<u64>().is_err());
+    }
+
+    #[test]
+    fn defers_run_in_reverse_on_every_way_out() {
+        let log = core::cell::RefCell::new(alloc::vec::Vec::new());
+        let run = |leave: &dyn Fn()| {
+            let _ = catch(|| {
+                crate::defer! { log.borrow_mut().push(1) }
+                crate::defer! { log.borrow_mut().push(2) }
+                leave();
+            });
+        };
+        run(&|| ());
+        run(&|| panic!("leave"));
+        run(&|| goexit());
+        assert_eq!(*log.borrow(), [2, 1, 2, 1, 2, 1]);
     }
 }

@@ -6,6 +6,9 @@
 //! a cleanup (drops), a positive type index a catch, a negative one a filter (`extern "C"` functions, which
 //! must not be left by a panic: their pad aborts).
 //!
+//! A panic that began with a CPU exception ignores filters, too: it may have stopped a function that the
+//! compiler knows not to unwind.
+//!
 //! Ours differs from `unwinding`'s in one point: an address *outside* every call site means "nothing to do
 //! here, go on", not "terminate". A CPU exception may stop any instruction, also a prologue (where every
 //! stack overflow is met), and only calls that may unwind are in the table (DECISIONS 1).
@@ -17,6 +20,8 @@ use unwinding::abi::{
     UnwindAction, UnwindContext, UnwindException, UnwindReasonCode,
 };
 
+use super::catch::is_fault;
+
 /// DWARF numbers of the registers in which a landing pad expects the exception and the selector.
 const RAX: c_int = 0;
 const RDX: c_int = 1;
@@ -26,13 +31,14 @@ enum Action {
     Nothing,
     Cleanup(usize),
     Catch(usize),
+    Filter(usize),
 }
 
 #[lang = "eh_personality"]
 unsafe extern "C" fn rust_eh_personality(
     version: c_int,
     actions: UnwindAction,
-    _class: u64,
+    class: u64,
     exception: *mut UnwindException,
     ctx: &mut UnwindContext<'_>,
 ) -> UnwindReasonCode {
@@ -59,9 +65,11 @@ unsafe extern "C" fn rust_eh_personality(
     };
     match action {
         Action::Nothing => UnwindReasonCode::CONTINUE_UNWIND,
+        // SAFETY: 1. the unwinder passes what it raises.
+        Action::Filter(_) if unsafe { is_fault(class, exception) } => UnwindReasonCode::CONTINUE_UNWIND,
         Action::Cleanup(_) if search => UnwindReasonCode::CONTINUE_UNWIND,
-        Action::Catch(_) if search => UnwindReasonCode::HANDLER_FOUND,
-        Action::Cleanup(pad) | Action::Catch(pad) => {
+        Action::Catch(_) | Action::Filter(_) if search => UnwindReasonCode::HANDLER_FOUND,
+        Action::Cleanup(pad) | Action::Catch(pad) | Action::Filter(pad) => {
             _Unwind_SetGR(ctx, RAX, exception as usize);
             _Unwind_SetGR(ctx, RDX, 0);
             _Unwind_SetIP(ctx, pad);
@@ -102,7 +110,8 @@ unsafe fn find_action(lsda: *const u8, start: usize, ip: usize) -> Option<Action
             (_, 0) => Action::Cleanup(start + pad),
             (_, n) => match Reader(end.wrapping_add(n - 1)).sleb() {
                 0 => Action::Cleanup(start + pad),
-                _ => Action::Catch(start + pad),
+                1.. => Action::Catch(start + pad),
+                _ => Action::Filter(start + pad),
             },
         });
     }

@@ -12,7 +12,10 @@ use core::{
     sync::atomic::{AtomicPtr, AtomicUsize, Ordering},
 };
 
+#[cfg(target_os = "none")]
 use crate::arch::x86_64::KERNEL_BASE;
+#[cfg(not(target_os = "none"))]
+const KERNEL_BASE: u64 = 0xffff_ffff_8000_0000; // unit tests only
 
 static DATA: AtomicPtr<u8> = AtomicPtr::new(ptr::null_mut());
 static LEN: AtomicUsize = AtomicUsize::new(0);
@@ -134,4 +137,66 @@ fn last_at_or_before(rows: &[u8], off: u32) -> Option<usize> {
         }
     }
     lo.checked_sub(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file() -> Vec<u8> {
+        let strings = b"first\0second\0kernel/src/a.rs\0";
+        let mut f = b"BURROWSY".to_vec();
+        let rows: &[u32] = &[
+            1,
+            2,
+            4,
+            1,
+            strings.len() as u32, // version and counts
+            0x100,
+            0x10,
+            0,
+            0x120,
+            0,
+            6, // functions
+            0x100,
+            0,
+            10,
+            0x108,
+            0,
+            11,
+            0x110,
+            u32::MAX,
+            0,
+            0x120,
+            0,
+            20, // lines
+            13, // files
+        ];
+        f.extend(rows.iter().flat_map(|w| w.to_le_bytes()));
+        f.extend(strings);
+        f
+    }
+
+    #[test]
+    fn addresses_get_names_and_lines() {
+        let f = file();
+        let t = Table::parse(&f).unwrap();
+        let at = |off| t.resolve(off).map(|s| (s.name, s.offset, s.file, s.line));
+        let a = Some("kernel/src/a.rs");
+        assert_eq!(at(0xff), None);
+        assert_eq!(at(0x100), Some(("first", 0, a, 10)));
+        assert_eq!(at(0x10f), Some(("first", 15, a, 11)));
+        assert_eq!(at(0x110), None);
+        assert_eq!(at(0x123), Some(("second", 3, a, 20)));
+    }
+
+    #[test]
+    fn broken_files_are_refused() {
+        let f = file();
+        for n in 0..f.len() {
+            assert!(Table::parse(&f[..n]).is_none(), "cut to {n} bytes");
+        }
+        assert!(!init(b"not a symbol file"));
+        assert!(resolve(0xffff_ffff_8000_0100).is_none());
+    }
 }
