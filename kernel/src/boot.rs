@@ -29,12 +29,22 @@ pub(crate) fn start(limit: u64) -> ! {
     serial::enable_input();
     let cores = smp::start_all(opts::get_u64("cores").map_or(usize::MAX, |n| n.max(1) as usize));
     report(cores);
-    crate::arch::exit(0)
+    crate::sched::start::boot(program)
+}
+
+unsafe extern "Rust" {
+    /// The program's main function, defined by `#[burrow::main]` or the test harness.
+    fn __burrow_main();
+}
+
+fn program() {
+    // SAFETY: defined exactly once, by the attribute, as a safe function.
+    unsafe { __burrow_main() }
 }
 
 /// A core other than the first enters the scheduler.
-pub(crate) fn start_core(_index: usize) -> ! {
-    crate::arch::x86_64::exit::halt_for_ever()
+pub(crate) fn start_core(index: usize) -> ! {
+    crate::sched::start::start_core(index)
 }
 
 /// One line about the machine, with `bootinfo=1`.

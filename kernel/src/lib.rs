@@ -22,10 +22,15 @@ pub mod lock;
 pub mod mem;
 pub mod opts;
 pub mod panic;
+#[cfg(target_os = "none")]
+pub mod runtime;
+pub mod sched;
 pub mod test;
+pub mod time;
 
 pub use burrow_macros::{main, test};
 pub use panic::{Panic, goexit, panic_any, recover};
+pub use sched::{Builder, JoinHandle, Scope, ScopedJoinHandle, SpawnError, blocking, go, scope, spawn, yield_now};
 
 #[cfg(target_os = "none")]
 unsafe extern "C" {

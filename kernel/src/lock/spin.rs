@@ -145,6 +145,12 @@ impl<T: ?Sized> SpinLock<T> {
         self.raw.try_lock().then_some(SpinGuard { lock: self })
     }
 
+    /// The lock itself, to park with: the guard is forgotten and the commit step releases it.
+    #[inline(always)]
+    pub fn raw(&self) -> &RawSpinLock {
+        &self.raw
+    }
+
     /// The value without locking, given that nobody else can have it.
     pub fn get_mut(&mut self) -> &mut T {
         self.value.get_mut()

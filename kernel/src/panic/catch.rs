@@ -134,13 +134,9 @@ pub fn catch<T>(f: impl FnOnce() -> T) -> Result<T, Unwound> {
     state.innermost.set(frame.outer);
     if unwound {
         state.depth.set(state.depth.get() - 1);
+        seam::caught();
         match frame.cargo.into_inner() {
-            Some(cargo) => {
-                if matches!(&cargo, Unwound::Panic(p) if matches!(p.kind(), Kind::StackOverflow { .. })) {
-                    seam::overflow_over();
-                }
-                Err(cargo)
-            }
+            Some(cargo) => Err(cargo),
             None => fatal("panic: a catch frame was reached without a panic"),
         }
     } else {

@@ -9,18 +9,18 @@
 //! goroutine 7 [running]:
 //! func(...)
 //!     file:line +0x1d
-//! created by func in goroutine 1
-//!     file:line +0x2a
+//! created by goroutine 1
+//!     file:line:column
 //! ```
 
 use core::{fmt, fmt::Write, panic::Location};
 
 use super::{
     Backtrace, Kind, Panic, Unwound,
-    backtrace::{Pc, write_frames},
+    backtrace::write_frames,
     fatal::{Claim, claim},
     out::Out,
-    seam, symbols,
+    seam,
 };
 
 /// Ends the program because nobody recovered `p`: prints it and its backtrace, exits with code 2.
@@ -91,22 +91,10 @@ pub(super) fn header(p: &Panic) {
     }
 }
 
-/// `created by FUNC in goroutine N` and where.
+/// `created by goroutine N` and where.
 pub(super) fn created_by(w: &mut dyn Write) {
-    let Some((addr, parent)) = seam::created_by() else {
+    let Some((at, parent)) = seam::created_by() else {
         return;
     };
-    let pc = Pc { addr, exact: false };
-    // `Out` has no errors.
-    let _ = match symbols::resolve(pc.lookup()) {
-        Some(s) => writeln!(
-            w,
-            "created by {} in goroutine {parent}\n\t{}:{} +{:#x}",
-            s.name,
-            s.file.unwrap_or("?"),
-            s.line,
-            s.offset
-        ),
-        None => writeln!(w, "created by {addr:#x} in goroutine {parent}"),
-    };
+    let _ = writeln!(w, "created by goroutine {parent}\n\t{at}"); // `Out` has no errors
 }

@@ -65,7 +65,7 @@ pub use self::{
     backtrace::Backtrace,
     catch::{PanicState, catch, panicking},
     crash::crash,
-    fatal::{fatal, fatal_fmt},
+    fatal::{fatal, fatal_at, fatal_fmt},
 };
 
 #[cfg(not(target_os = "none"))]
@@ -88,4 +88,22 @@ pub enum Unwound {
     Panic(Panic),
     /// The closure called [`goexit`]: pass it on, or end the goroutine.
     Goexit,
+}
+
+impl Unwound {
+    /// As a [`Panic`]: a goexit becomes one that says so.
+    pub fn into_panic(self) -> Panic {
+        match self {
+            Unwound::Panic(p) => p,
+            Unwound::Goexit => Panic::new(Kind::Explicit, Message::Static("goroutine left by goexit"), None),
+        }
+    }
+
+    /// Goes on unwinding.
+    pub fn resume(self) -> ! {
+        match self {
+            Unwound::Panic(p) => resume_unwind(p),
+            Unwound::Goexit => goexit(),
+        }
+    }
 }

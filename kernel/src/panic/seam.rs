@@ -1,58 +1,81 @@
 //! What the panic room needs from the rooms below, in one place.
 
-use core::ops::Range;
+use core::{fmt::Write, ops::Range, panic::Location};
 
 use super::PanicState;
+use crate::{arch, sched};
 
-/// Until there are goroutines: the boot core's.
+/// Before there are goroutines: the boot core's.
 static BOOT: PanicState = PanicState::new();
 
 /// The running goroutine's panic state.
 pub(super) fn state() -> &'static PanicState {
-    &BOOT
+    match sched::try_current() {
+        // SAFETY: only the goroutine itself uses its state, and G structs live for ever.
+        Some(g) => unsafe { &*core::ptr::addr_of!((*g.raw()).panic).cast::<PanicState>() },
+        None => &BOOT,
+    }
 }
 
 /// The running goroutine's id, 0 on g0.
 pub(super) fn goid() -> u64 {
-    1
+    sched::try_current().map_or(0, |g| g.id())
 }
 
 /// On g0, in an interrupt, or with preemption off: nothing may unwind there.
 pub(super) fn in_runtime() -> bool {
-    false
+    arch::in_runtime_context()
 }
 
 /// The running goroutine's stack.
 pub(super) fn stack() -> Range<usize> {
-    0..usize::MAX & !7
+    match sched::try_current() {
+        Some(g) => g.stack.get().floor()..g.stack.get().top(),
+        None => 0..usize::MAX & !7,
+    }
 }
 
-/// A stack overflow of the running goroutine was caught, its frames are gone: the reserve can close.
-pub(super) fn overflow_over() {}
-
-/// Where the running goroutine was started: an address in its creator, and the creator's id.
-pub(super) fn created_by() -> Option<(usize, u64)> {
-    None
+/// Where the running goroutine was started, and its creator's id.
+pub(super) fn created_by() -> Option<(&'static Location<'static>, u64)> {
+    let g = sched::try_current()?;
+    Some((g.created_at.get()?, g.parent_id.get()))
 }
 
 /// This core's index, to tell a nested report from one on another core.
 pub(super) fn core_index() -> usize {
-    0
+    arch::core_index()
 }
 
 /// Stops all other cores for good.
-pub(super) fn stop_others() {}
+pub(super) fn stop_others() {
+    if !arch::x86_64::trap::freeze_others() {
+        loop {
+            core::hint::spin_loop(); // another core reports: it will stop this one
+        }
+    }
+}
 
 /// Prints every goroutine but the running one.
-pub(super) fn dump_others(_out: &mut dyn core::fmt::Write) {}
+pub(super) fn dump_others(mut out: &mut dyn Write) {
+    let _ = sched::dump::write_all(&mut out, sched::try_current()); // nothing to do about a deaf port
+}
 
 /// Ends the program.
 pub(super) fn exit(code: i32) -> ! {
-    use core::fmt::Write;
-    let _ = writeln!(super::out::Out, "BURROW-EXIT {code}"); // nothing to do about a deaf port
-    // SAFETY: the debug-exit device.
-    unsafe { core::arch::asm!("out dx, eax", in("dx") 0xf4u16, in("eax") 0x12u32) };
-    loop {
-        core::hint::spin_loop();
+    arch::x86_64::exit(code)
+}
+
+/// A panic was caught: if it was a stack overflow's, the reserve is closed again, unless the catcher itself
+/// still stands on or near it.
+pub(super) fn caught() {
+    if let Some(g) = sched::try_current()
+        && g.overflow.get()
+    {
+        let here = 0u8;
+        let s = g.stack.get();
+        if core::ptr::addr_of!(here) as usize > s.bottom() + 8 * 1024 {
+            g.overflow.set(false);
+            crate::mem::stack::close_reserve(s);
+        }
     }
 }

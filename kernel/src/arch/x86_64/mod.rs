@@ -19,6 +19,7 @@ mod rtc;
 pub mod serial;
 pub mod smp;
 pub mod switch;
+pub(crate) mod tlb;
 pub mod trap;
 
 pub(crate) use exit::exit;

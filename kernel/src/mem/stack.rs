@@ -1,0 +1,309 @@
+//! Goroutine stacks: reserved address ranges whose pages appear as they are touched.
+//!
+//! ```text
+//!  low                                                             high
+//!  ┌───────┬──────────────────┬──────────────────────────────────────┐
+//!  │ guard │ overflow reserve │ stack, grows down                    │  one slot
+//!  │ 4 KiB │ 32 KiB           │ 256 KiB (or as asked for)            │
+//!  └───────┴──────────────────┴──────────────────────────────────────┘
+//! ```
+//! Default slots lie side by side in one region; bigger ones in a region per power of two. A slot comes with
+//! its leaf page tables, so growing is one compare-and-swap on a page-table entry and needs no lock: the
+//! page-fault handler takes a zeroed frame from its core's cache, installs it, and the loser of a race gives
+//! its frame back. Any core may fault on any live stack: a channel hands values into parked stacks.
+//!
+//! A touch of the overflow reserve by a goroutine that may panic is its stack overflow: the reserve opens
+//! so that the panic can unwind on it. Touched by code that may not panic (a lock is held, interrupts are
+//! off) the page is just mapped: that code is short, and the goroutine's next own page faults as above.
+//!
+//! Entries go from absent to present without a TLB flush. Pages are taken back only from dead stacks, in
+//! batches with one shootdown ([`scavenge`]), and never from the top page.
+
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use super::frames;
+use crate::{
+    arch::{
+        self,
+        x86_64::{
+            paging::{self, ACCESSED, ADDR, DIRTY, NO_EXECUTE, PRESENT, WRITABLE},
+            percpu, tlb,
+            trap::{StackFault, TrapFrame},
+        },
+    },
+    lock::{Rank, SpinLock},
+};
+
+/// Size of a page.
+pub const PAGE: usize = 4096;
+/// Usable bytes of a default stack.
+pub const DEFAULT_SIZE: usize = 256 * 1024;
+/// The largest stack a goroutine may ask for.
+pub const MAX_SIZE: usize = 1 << 30;
+/// Opened when the stack overflows, for unwinding.
+pub const RESERVE: usize = 32 * 1024;
+
+const STRIDE: usize = DEFAULT_SIZE + RESERVE + PAGE;
+const BASE: usize = 0xffff_c000_0000_0000;
+/// 16 Mi default slots.
+const DEFAULT_END: usize = BASE + (16 << 20) * STRIDE;
+const BIG_BASE: usize = 0xffff_d000_0000_0000;
+/// Address space of each class of big stacks: 1 TiB.
+const BIG_SPAN: usize = 1 << 40;
+/// Classes: 512 KiB to 1 GiB.
+const BIG_MIN_LOG: usize = 19;
+const BIG_CLASSES: usize = 12;
+
+
+static NEXT_DEFAULT: AtomicUsize = AtomicUsize::new(0);
+/// Pages mapped in stacks, for statistics.
+static PAGES: AtomicU64 = AtomicU64::new(0);
+
+struct Big {
+    next: [usize; BIG_CLASSES],
+    free: [heapless::Vec<usize, 64>; BIG_CLASSES],
+}
+static BIG: SpinLock<Big> = SpinLock::new(
+    Rank::PageTables,
+    Big { next: [0; BIG_CLASSES], free: [const { heapless::Vec::new() }; BIG_CLASSES] },
+);
+
+/// A stack slot: where it ends and how much of it may be used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Stack {
+    top: usize,
+    size: usize,
+}
+
+impl Stack {
+    /// One past the highest byte.
+    pub fn top(self) -> usize {
+        self.top
+    }
+    /// Usable bytes.
+    pub fn size(self) -> usize {
+        self.size
+    }
+    /// Lowest usable address (below it comes the reserve).
+    pub fn bottom(self) -> usize {
+        self.top - self.size
+    }
+    /// Lowest address with the reserve.
+    pub fn floor(self) -> usize {
+        self.bottom() - RESERVE
+    }
+}
+
+/// Reserves `n` default slots side by side with their page tables; returns the first index.
+pub fn reserve_default(n: usize) -> Option<usize> {
+    let first = NEXT_DEFAULT.fetch_add(n, Ordering::Relaxed);
+    let (start, end) = (BASE + first * STRIDE, BASE + (first + n) * STRIDE);
+    if end > DEFAULT_END {
+        return None;
+    }
+    paging::ensure_leaf_tables(start..end).ok()?;
+    Some(first)
+}
+
+/// The `i`-th default slot.
+pub fn default_slot(i: usize) -> Stack {
+    Stack { top: BASE + (i + 1) * STRIDE, size: DEFAULT_SIZE }
+}
+
+fn class_of(size: usize) -> usize {
+    (size + RESERVE + PAGE).next_power_of_two().ilog2() as usize - BIG_MIN_LOG
+}
+
+/// Reserves a stack of more than the default size.
+pub fn reserve_custom(size: usize) -> Option<Stack> {
+    let size = size.next_multiple_of(PAGE);
+    let class = class_of(size);
+    let mut big = BIG.lock();
+    let slot = 1usize << (class + BIG_MIN_LOG);
+    let start = match big.free[class].pop() {
+        Some(s) => s,
+        None => {
+            let i = big.next[class];
+            if (i + 1) * slot > BIG_SPAN {
+                return None;
+            }
+            let start = BIG_BASE + class * BIG_SPAN + i * slot;
+            paging::ensure_leaf_tables(start..start + slot).ok()?;
+            big.next[class] = i + 1;
+            start
+        }
+    };
+    Some(Stack { top: start + slot, size })
+}
+
+/// Gives back a stack from [`reserve_custom`]; its pages stay mapped for the next one.
+pub fn release_custom(s: Stack) {
+    let class = class_of(s.size);
+    let start = s.top - (1usize << (class + BIG_MIN_LOG));
+    // A full list forgets the slot: address space only.
+    let _ = BIG.lock().free[class].push(start);
+}
+
+/// Pages mapped in stacks now.
+pub fn pages_mapped() -> u64 {
+    PAGES.load(Ordering::Relaxed)
+}
+
+/// Maps the top page of a stack, so that a new goroutine's first frame can be written without a fault.
+/// Preemption must be off.
+#[inline]
+pub fn ensure_top(s: Stack) -> bool {
+    let at = s.top - PAGE;
+    // SAFETY: the slot's leaf tables exist.
+    let pte = unsafe { &*paging::leaf_pte(at) };
+    pte.load(Ordering::Relaxed) & PRESENT != 0 || map(pte)
+}
+
+#[cold]
+fn map(pte: &AtomicU64) -> bool {
+    let was = arch::irq_save();
+    let r = match frames::fault_pop(arch::core_index()).or_else(frames::alloc_zeroed) {
+        Some(f) => {
+            install(pte, f);
+            true
+        }
+        None => false,
+    };
+    arch::irq_restore(was);
+    r
+}
+
+/// One CAS installs the frame; who loses gives it back and finds the page mapped.
+fn install(pte: &AtomicU64, f: frames::Frame) {
+    let old = pte.load(Ordering::Relaxed);
+    let new = f.phys() | PRESENT | WRITABLE | ACCESSED | DIRTY | NO_EXECUTE;
+    if old & PRESENT == 0 && pte.compare_exchange(old, new, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+        PAGES.fetch_add(1, Ordering::Relaxed);
+    } else {
+        frames::fault_push(arch::core_index(), f);
+    }
+}
+
+/// Which slot an address belongs to: its stack.
+fn find(addr: usize) -> Option<Stack> {
+    if (BASE..DEFAULT_END).contains(&addr) {
+        return Some(default_slot((addr - BASE) / STRIDE));
+    }
+    let off = addr.checked_sub(BIG_BASE).filter(|o| *o < BIG_CLASSES * BIG_SPAN)?;
+    let class = off / BIG_SPAN;
+    let slot = 1usize << (class + BIG_MIN_LOG);
+    let top = BIG_BASE + class * BIG_SPAN + (off % BIG_SPAN / slot + 1) * slot;
+    // Who runs there knows how much it asked for; a waker's touch is inside anyway.
+    let size = crate::sched::stack_size_at(top).unwrap_or(slot - RESERVE - PAGE);
+    Some(Stack { top, size })
+}
+
+/// The page-fault hook. On the fault's own IST stack, interrupts off; takes no lock.
+pub fn on_fault(addr: usize, f: &TrapFrame) -> StackFault {
+    let Some(s) = find(addr) else { return StackFault::NotStack };
+    let pte = paging::leaf_pte(addr & !(PAGE - 1));
+    if pte.is_null() {
+        return StackFault::NotStack;
+    }
+    if addr < s.floor() {
+        return StackFault::Guard;
+    }
+    if addr < s.bottom() {
+        let core = percpu::this();
+        let quiet = core.preempt.get() & !percpu::NO_RESCHED == 1 && f.rflags & 0x200 != 0;
+        // The goroutine itself, where it may panic, and not already unwinding an overflow.
+        if quiet && !core.g.get().is_null() && !crate::sched::overflow_open(s) {
+            return StackFault::Overflow;
+        }
+    }
+    // SAFETY: a leaf entry found by `leaf_pte`; tables of stacks are never freed.
+    let pte = unsafe { &*pte };
+    if pte.load(Ordering::Acquire) & PRESENT != 0 {
+        return StackFault::Mapped; // another core was first
+    }
+    match frames::fault_pop(arch::core_index()) {
+        Some(frame) => {
+            install(pte, frame);
+            StackFault::Mapped
+        }
+        None => StackFault::NoMemory,
+    }
+}
+
+/// Unmaps the overflow reserve again once the panic has been caught, so that the next overflow is caught,
+/// too. Called by the goroutine itself, high above the reserve, with interrupts on and no lock held.
+pub fn close_reserve(s: Stack) {
+    let mut got: heapless::Vec<u64, { RESERVE / PAGE }> = heapless::Vec::new();
+    for at in (s.floor()..s.bottom()).step_by(PAGE) {
+        // SAFETY: a leaf entry of our own slot.
+        let pte = unsafe { &*paging::leaf_pte(at) };
+        let old = pte.swap(0, Ordering::AcqRel);
+        if old & PRESENT != 0 {
+            let _ = got.push(old & ADDR); // as many as there are pages
+        }
+    }
+    if got.is_empty() {
+        return;
+    }
+    tlb::shootdown_all();
+    for a in got {
+        PAGES.fetch_sub(1, Ordering::Relaxed);
+        // SAFETY: unmapped everywhere, nobody else holds it.
+        frames::free(unsafe { frames::Frame::from_phys(a) });
+    }
+}
+
+/// Takes all pages of a dead stack (its top page, too) into `out`; the caller flushes before it frees them.
+fn strip(s: Stack, out: &mut heapless::Vec<u64, 512>) -> bool {
+    for at in (s.floor()..s.top()).step_by(PAGE).rev() {
+        if out.is_full() {
+            return false;
+        }
+        // SAFETY: a leaf entry of a dead slot that the caller owns.
+        let pte = unsafe { &*paging::leaf_pte(at) };
+        let old = pte.swap(0, Ordering::AcqRel);
+        if old & PRESENT != 0 {
+            let _ = out.push(old & ADDR); // room was checked
+        }
+    }
+    true
+}
+
+/// Gives the pages of dead stacks back to the frame allocator; returns how many. Blocks for a TLB shootdown
+/// per 512 pages. From a goroutine, no lock held.
+pub fn scavenge() -> usize {
+    use crate::sched::dead;
+    let mut freed = 0;
+    let mut done = dead::Batch::default();
+    loop {
+        let mut batch = dead::Batch::take(64);
+        if batch.is_empty() {
+            break;
+        }
+        let mut pages: heapless::Vec<u64, 512> = heapless::Vec::new();
+        for s in batch.stacks() {
+            while !strip(s, &mut pages) {
+                freed += give_back(&mut pages);
+            }
+        }
+        freed += give_back(&mut pages);
+        done.append(&mut batch);
+    }
+    done.put_back();
+    freed
+}
+
+fn give_back(pages: &mut heapless::Vec<u64, 512>) -> usize {
+    if pages.is_empty() {
+        return 0;
+    }
+    tlb::shootdown_all();
+    let n = pages.len();
+    PAGES.fetch_sub(n as u64, Ordering::Relaxed);
+    for a in pages.iter() {
+        // SAFETY: unmapped everywhere, nobody else holds it.
+        frames::free(unsafe { frames::Frame::from_phys(*a) });
+    }
+    pages.clear();
+    n
+}

@@ -1,0 +1,48 @@
+//! Deadlock: every core idle, nothing queued, no user timer, nobody waiting for a device.
+//!
+//! Checked by each core just before it halts; the last one to go idle sees all the others there. Goroutines
+//! and timers of the runtime itself (flag *system*) do not count, or a console would hide every deadlock.
+
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use super::{
+    find::IRQ_WORK,
+    global::{self, LEN, SCHED, STW},
+    p,
+};
+use crate::arch::{self, x86_64::percpu::Core};
+
+/// User goroutines parked for a device (`IoWait`).
+static IO_WAITERS: AtomicU32 = AtomicU32::new(0);
+
+/// A user goroutine is about to wait for a device: no deadlock meanwhile.
+pub(crate) fn io_wait_begin() {
+    IO_WAITERS.fetch_add(1, Ordering::AcqRel);
+}
+
+/// The device answered.
+pub(crate) fn io_wait_end() {
+    IO_WAITERS.fetch_sub(1, Ordering::AcqRel);
+}
+
+/// Is everything asleep for good? Then this is the end of the program.
+pub(crate) fn check(_core: &Core) {
+    let all = if arch::core_count() == 64 { u64::MAX } else { (1 << arch::core_count()) - 1 };
+    let quiet = || {
+        let s = SCHED.lock();
+        s.idle_ms == all
+            && s.idle_ps.count_ones() as usize == global::procs()
+            && LEN.load(Ordering::Relaxed) == 0
+            && !STW.load(Ordering::Relaxed)
+    };
+    if !quiet() || IO_WAITERS.load(Ordering::Acquire) != 0 || IRQ_WORK.load(Ordering::Relaxed) {
+        return;
+    }
+    if !super::booted() || super::user_goroutines() == 0 {
+        return;
+    }
+    if p::first(global::procs()).iter().any(|p| crate::time::has_user_timers(&p.timers)) || !quiet() {
+        return;
+    }
+    crate::panic::fatal("all goroutines are asleep - deadlock!");
+}

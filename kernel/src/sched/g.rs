@@ -1,0 +1,150 @@
+//! G: one goroutine.
+//!
+//! G structs are type-stable: made in slabs, reused through free lists, never given back, so a stale
+//! [`GPtr`] may look at a later goroutine but never at freed memory. Each is bound to a default stack slot
+//! for life; a goroutine with a custom stack size borrows another slot for the time being.
+//!
+//! Who may touch what:
+//!
+//! | fields | who | when |
+//! | --- | --- | --- |
+//! | `state`, `id`, `flags`, `reason`, `wait_since` | anyone reads | atomics |
+//! | `sp`, `save`, `link` | whoever owns the G: its core, or the holder of the queue it is on | never two at once |
+//! | `commit`, `commit_arg` | the G before it switches, g0 of its core after | same core, in that order |
+//! | `panic`, `locks`, `overflow` | the goroutine itself | running |
+//! | `stack` | spawn and exit; the fault path reads | |
+
+use core::{
+    cell::{Cell, UnsafeCell},
+    panic::Location,
+    ptr::NonNull,
+    sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering},
+};
+
+use super::{WaitReason, state::GState};
+use crate::{arch::x86_64::trap::SaveBlock, mem::stack::Stack, panic::PanicState};
+
+/// The goroutine is the runtime's own: it does not count for deadlock detection.
+pub(crate) const FLAG_SYSTEM: u32 = 1;
+/// Inside `blocking`.
+pub(crate) const FLAG_BLOCKING: u32 = 2;
+
+/// Commit step of a park: `false` cancels it.
+pub type CommitFn = unsafe fn(GPtr, *mut ()) -> bool;
+
+/// One goroutine. See the table in the file head.
+#[repr(C)]
+pub struct G {
+    pub(crate) sp: Cell<usize>,
+    pub(crate) save: Cell<*mut SaveBlock>,
+    pub(crate) link: Cell<*mut G>,
+    pub(crate) state: AtomicU32,
+    pub(crate) flags: AtomicU32,
+    pub(crate) commit: Cell<Option<CommitFn>>,
+    pub(crate) commit_arg: Cell<*mut ()>,
+    pub(crate) id: AtomicU64,
+    pub(crate) wait_since: AtomicU64,
+    pub(crate) reason: AtomicU8,
+    /// Core + 1 this G is locked to, 0 if none.
+    pub(crate) locked_core: AtomicU8,
+    pub(crate) locks: Cell<u32>,
+    /// The overflow reserve is open.
+    pub(crate) overflow: Cell<bool>,
+    pub(crate) stack: Cell<Stack>,
+    pub(crate) default_stack: Cell<Stack>,
+    pub(crate) parent_id: Cell<u64>,
+    pub(crate) created_at: Cell<Option<&'static Location<'static>>>,
+    pub(crate) name: Cell<Option<NonNull<NameBox>>>,
+    pub(crate) panic: UnsafeCell<PanicState>,
+}
+
+/// A goroutine's name, on the heap because few have one.
+pub(crate) struct NameBox(pub(crate) alloc::string::String);
+
+// SAFETY: shared by the rules of the table in the file head.
+unsafe impl Sync for G {}
+
+/// A goroutine, as the runtime passes it around. Valid for ever (G structs are never freed).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct GPtr(NonNull<G>);
+
+// SAFETY: a `&'static G` in all but provenance; G is Sync.
+unsafe impl Send for GPtr {}
+// SAFETY: as above.
+unsafe impl Sync for GPtr {}
+
+impl core::ops::Deref for GPtr {
+    type Target = G;
+    #[inline(always)]
+    fn deref(&self) -> &G {
+        // SAFETY: G structs live for ever.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl GPtr {
+    #[inline(always)]
+    pub(crate) fn from_raw(p: *mut G) -> Option<GPtr> {
+        NonNull::new(p).map(GPtr)
+    }
+    #[inline(always)]
+    pub(crate) fn raw(self) -> *mut G {
+        self.0.as_ptr()
+    }
+    /// The goroutine id, as in dumps.
+    pub fn id(self) -> u64 {
+        self.id.load(Ordering::Relaxed)
+    }
+}
+
+impl G {
+    /// A G never used, with its default stack slot.
+    pub(crate) fn new(stack: Stack) -> G {
+        G {
+            sp: Cell::new(0),
+            save: Cell::new(core::ptr::null_mut()),
+            link: Cell::new(core::ptr::null_mut()),
+            state: AtomicU32::new(GState::Dead as u32),
+            flags: AtomicU32::new(0),
+            commit: Cell::new(None),
+            commit_arg: Cell::new(core::ptr::null_mut()),
+            id: AtomicU64::new(0),
+            wait_since: AtomicU64::new(0),
+            reason: AtomicU8::new(0),
+            locked_core: AtomicU8::new(0),
+            locks: Cell::new(0),
+            overflow: Cell::new(false),
+            stack: Cell::new(stack),
+            default_stack: Cell::new(stack),
+            parent_id: Cell::new(0),
+            created_at: Cell::new(None),
+            name: Cell::new(None),
+            panic: UnsafeCell::new(PanicState::new()),
+        }
+    }
+
+    /// The state now; a snapshot.
+    #[inline(always)]
+    pub fn state(&self) -> GState {
+        GState::from_word(self.state.load(Ordering::Acquire)) // pairs with the Release in `set_state`
+    }
+
+    /// Moves from one state to another. Debug builds check that it was in `from` and that the step is in the
+    /// table; who calls owns the G, so a plain store is enough.
+    #[inline(always)]
+    pub(crate) fn set_state(&self, from: GState, to: GState) {
+        debug_assert!(from.may_become(to), "illegal goroutine step {from} -> {to}");
+        debug_assert_eq!(self.state(), from, "goroutine {} going {to}", self.id.load(Ordering::Relaxed));
+        self.state.store(to as u32, Ordering::Release); // pairs with the Acquire in `state`
+    }
+
+    /// Why it waits (meaningful in `Waiting`).
+    pub fn wait_reason(&self) -> WaitReason {
+        WaitReason::from_u8(self.reason.load(Ordering::Relaxed))
+    }
+
+    /// Is it one of the runtime's own?
+    pub fn is_system(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) & FLAG_SYSTEM != 0
+    }
+}

@@ -1,0 +1,167 @@
+//! The scheduler: G, M and P.
+//!
+//! A goroutine (G, `g`) runs on a core (M, `m`) that holds a processor (P, `p`). Read in this order:
+//! `state` (what a G can be), `park` (how it leaves and comes back), `runq` and `global` (where it waits),
+//! `find` (who runs next), `idle` (how cores sleep), `preempt`, `syscall`, `sysmon`, `world`.
+//!
+//! ```text
+//!   go f() ──▶ spawn ──▶ runnext / run queue of this P ──▶ find::run (g0) ──▶ goroutine
+//!                              ▲        │ steal, overflow                        │ park, preempt, exit
+//!                              └────────┴──────────── ready ◀────────────────────┘
+//! ```
+//! After Vyukov's "Scalable Go Scheduler Design Doc" (2012) and Go's runtime as it grew from it.
+
+mod api;
+mod chaos;
+pub(crate) mod dead;
+pub(crate) mod deadlock;
+pub(crate) mod dump;
+pub mod events;
+pub(crate) mod find;
+pub(crate) mod g;
+mod global;
+pub(crate) mod idle;
+mod m;
+mod opts;
+mod osthread;
+pub(crate) mod p;
+mod park;
+pub(crate) mod preempt;
+mod reason;
+pub mod runq;
+mod spawn;
+pub(crate) mod start;
+mod state;
+mod stats;
+mod syscall;
+mod sysmon;
+mod world;
+
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+pub(crate) use api::go_system;
+pub use api::{Builder, JoinHandle, Scope, ScopedJoinHandle, go, scope, spawn};
+pub use g::{G, GPtr};
+pub use osthread::{lock_os_thread, unlock_os_thread};
+pub use park::{park, park_unlock, ready, yield_now};
+pub use reason::WaitReason;
+pub use spawn::SpawnError;
+pub(crate) use spawn::for_each_g;
+pub use state::GState;
+pub use stats::{SchedStats, sched_stats};
+pub use syscall::blocking;
+
+use crate::{arch::x86_64::percpu, mem::stack::Stack};
+
+static BOOTED: AtomicBool = AtomicBool::new(false);
+static SEED: AtomicU64 = AtomicU64::new(0);
+/// System goroutines alive.
+static SYSTEM_GS: AtomicU64 = AtomicU64::new(0);
+/// Exits that no P could count.
+static ORPHAN_EXITS: AtomicU64 = AtomicU64::new(0);
+
+/// The running goroutine.
+///
+/// # Panics
+/// On g0.
+#[inline(always)]
+pub fn current() -> GPtr {
+    match GPtr::from_raw(percpu::current_g().cast()) {
+        Some(g) => g,
+        None => no_goroutine(),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn no_goroutine() -> ! {
+    panic!("no goroutine is running here");
+}
+
+/// The running goroutine, `None` on g0 and before the scheduler runs.
+pub fn try_current() -> Option<GPtr> {
+    GPtr::from_raw(percpu::current_g().cast())
+}
+
+/// Next pseudo-random number of this P.
+#[inline]
+pub fn rand32() -> u32 {
+    let _here = crate::lock::PreemptGuard::new();
+    match m::p_of(percpu::this()) {
+        Some(p) => p.rand(),
+        None => crate::arch::x86_64::clock::now_ns() as u32,
+    }
+}
+
+/// The boot seed all randomness comes from.
+pub fn seed() -> u64 {
+    SEED.load(Ordering::Relaxed)
+}
+
+/// Has the main goroutine been started?
+pub(crate) fn booted() -> bool {
+    BOOTED.load(Ordering::Relaxed)
+}
+
+/// Goroutines alive, the runtime's own included.
+pub fn num_goroutine() -> usize {
+    let (mut made, mut gone) = (0, ORPHAN_EXITS.load(Ordering::Relaxed));
+    for p in p::first(crate::arch::MAX_CORES) {
+        gone += p.count.exited.load(Ordering::Relaxed);
+    }
+    for p in p::first(crate::arch::MAX_CORES) {
+        made += p.count.created.load(Ordering::Relaxed);
+    }
+    made.saturating_sub(gone) as usize
+}
+
+/// Goroutines alive that count for deadlock detection.
+pub(crate) fn user_goroutines() -> usize {
+    num_goroutine().saturating_sub(SYSTEM_GS.load(Ordering::Relaxed) as usize)
+}
+
+/// The timers of the P this runs on (of P 0 inside `blocking`). Preemption must be off.
+pub(crate) fn timer_heap() -> &'static crate::time::Timers {
+    match m::p_of(percpu::this()) {
+        Some(p) => &p.timers,
+        None => &p::get(0).timers,
+    }
+}
+
+/// The clock (ns since boot).
+#[inline(always)]
+pub(crate) fn now_ns() -> u64 {
+    crate::arch::x86_64::clock::now_ns()
+}
+
+/// A timer was added that fires at `when`, before all others of its heap: see [`preempt::timer_added`].
+pub(crate) fn timer_armed(when: u64) {
+    preempt::timer_added(when);
+}
+
+/// See [`world::set_procs`].
+pub(crate) fn set_procs(n: usize) -> usize {
+    world::set_procs(n)
+}
+
+/// The usable size of the big stack that ends at `top`, if the running goroutine is on it.
+pub(crate) fn stack_size_at(top: usize) -> Option<usize> {
+    let g = try_current()?;
+    let s = g.stack.get();
+    (s.top() == top).then_some(s.size())
+}
+
+/// Is `s` the running goroutine's stack with its overflow reserve open?
+pub(crate) fn overflow_open(s: Stack) -> bool {
+    try_current().is_some_and(|g| g.stack.get().top() == s.top() && g.overflow.get())
+}
+
+/// Frees the pages of all dead stacks, this P's included; returns the pages given back.
+pub fn scavenge_stacks() -> usize {
+    world::stopped(|| {
+        for p in p::first(global::procs()) {
+            spawn::flush_dead(p, 0);
+        }
+    });
+    crate::mem::stack::scavenge()
+}

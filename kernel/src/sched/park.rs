@@ -1,0 +1,147 @@
+//! Park and ready: how a goroutine leaves its core of its own will, and how it comes back.
+//!
+//! The danger is a waker that finds the goroutine before it is off its stack. So the goroutine is published
+//! as `Waiting` only by its *commit step*, which g0 runs after the switch: state first, then whatever makes
+//! it findable is released (usually: the lock of the queue it sits on). Until then it holds that lock, and a
+//! waker cannot get at it. After the commit step nobody but the waker may touch the goroutine.
+//!
+//! ```text
+//!  goroutine: lock queue · enqueue self · cli · switch ──▶ g0: state = Waiting · unlock queue · schedule
+//!  waker:                                                      lock queue · dequeue · unlock · ready(g)
+//! ```
+
+use core::sync::atomic::Ordering;
+
+use super::{
+    WaitReason, current, events,
+    events::Kind,
+    find,
+    g::{CommitFn, FLAG_BLOCKING, GPtr},
+    global, m,
+    state::GState,
+    syscall,
+};
+use crate::{
+    arch::{
+        self,
+        x86_64::{percpu, percpu::PostFn, switch},
+    },
+    lock::RawSpinLock,
+};
+
+/// Switches to g0, which runs `post(current G, arg)`. Returns when somebody made the goroutine runnable and
+/// a core picked it. The preempt count must be 1; it is 0 again (and interrupts are on) afterwards.
+#[inline(always)]
+pub(crate) fn switch_to_g0(post: PostFn, arg: *mut ()) {
+    debug_assert_eq!(arch::preempt_count(), 1, "a goroutine that leaves its core must hold nothing");
+    arch::irq_off();
+    let core = percpu::this();
+    core.post.set(Some(post));
+    core.post_arg.set(arg);
+    let g = current();
+    // SAFETY: 1. g0's frame was left by its own `switch`, on this core; 2. count 1, interrupts off.
+    unsafe { switch::switch(g.sp.as_ptr(), core.g0_sp.get()) };
+    arch::irq_on();
+    arch::preempt_enable();
+}
+
+#[inline(always)]
+fn before_wait(g: GPtr, reason: WaitReason) {
+    if g.flags.load(Ordering::Relaxed) & FLAG_BLOCKING != 0 {
+        syscall::leave_early();
+    }
+    g.reason.store(reason as u8, Ordering::Relaxed);
+}
+
+/// On g0: the goroutine is off its stack, say so. Returns it.
+#[inline(always)]
+fn publish_waiting(g: *mut ()) -> GPtr {
+    let Some(g) = GPtr::from_raw(g.cast()) else { unreachable!("parked nobody") };
+    g.wait_since.store(m::get(percpu::core_index()).now.get(), Ordering::Relaxed);
+    events::emit(Kind::Block, g.id(), g.reason.load(Ordering::Relaxed) as u64);
+    g.set_state(GState::Running, GState::Waiting);
+    g
+}
+
+/// Parks the running goroutine. Once its context is saved, g0 calls `commit(g, arg)`, interrupts off: it
+/// makes the goroutine findable for its waker, or returns `false` to go on at once.
+///
+/// Returns when [`ready`] was called for it. Must be called with preemption on.
+pub fn park(reason: WaitReason, commit: CommitFn, arg: *mut ()) {
+    let g = current();
+    before_wait(g, reason);
+    arch::preempt_disable();
+    g.commit.set(Some(commit));
+    g.commit_arg.set(arg);
+    switch_to_g0(park_post, core::ptr::null_mut());
+}
+
+unsafe fn park_post(g: *mut (), _: *mut ()) {
+    let Some(gp) = GPtr::from_raw(g.cast()) else { unreachable!("parked nobody") };
+    let (Some(commit), arg) = (gp.commit.take(), gp.commit_arg.get()) else { unreachable!("no commit step") };
+    let g = publish_waiting(g);
+    // SAFETY: the commit step and its argument come as a pair from `park`.
+    if !unsafe { commit(g, arg) } {
+        ready(g);
+    }
+}
+
+/// Parks the running goroutine and releases `lock`, which it holds, once its context is saved.
+#[inline]
+pub fn park_unlock(reason: WaitReason, lock: &RawSpinLock) {
+    let g = current();
+    if g.flags.load(Ordering::Relaxed) & FLAG_BLOCKING != 0 {
+        syscall::leave_early();
+    }
+    g.reason.store(reason as u8, Ordering::Relaxed);
+    switch_to_g0(unlock_post, lock as *const RawSpinLock as *mut ());
+}
+
+unsafe fn unlock_post(g: *mut (), lock: *mut ()) {
+    publish_waiting(g);
+    // SAFETY: `park_unlock` passed a lock that its caller keeps alive while anyone can wait on it.
+    let lock = unsafe { &*lock.cast::<RawSpinLock>() };
+    // SAFETY: 1. the goroutine that just left held it, on this core; g0's own count stays.
+    unsafe { lock.release() };
+}
+
+/// Makes a waiting goroutine runnable: it becomes the next to run on the current P. Wakes a core if one
+/// sleeps and nobody searches. Not from interrupts.
+#[inline]
+pub fn ready(g: GPtr) {
+    arch::preempt_disable();
+    let core = percpu::this();
+    g.set_state(GState::Waiting, GState::Runnable);
+    events::emit(Kind::Unblock, g.id(), 0);
+    match m::p_of(core) {
+        Some(p) => {
+            p.put(g, true);
+            find::wake_for_work();
+        }
+        None => global::push_one(g),
+    }
+    arch::preempt_enable();
+}
+
+/// Lets others run: the goroutine goes to the tail of the global queue and comes back in its turn.
+pub fn yield_now() {
+    let g = current();
+    if g.flags.load(Ordering::Relaxed) & FLAG_BLOCKING != 0 {
+        return;
+    }
+    arch::preempt_disable();
+    switch_to_g0(yield_post, core::ptr::null_mut());
+}
+
+unsafe fn yield_post(g: *mut (), _: *mut ()) {
+    let Some(g) = GPtr::from_raw(g.cast()) else { unreachable!("yield of nobody") };
+    g.set_state(GState::Running, GState::Runnable);
+    // Alone on its P with an empty global queue the trip through the lock buys nothing.
+    let core = percpu::this();
+    match m::p_of(core) {
+        Some(p) if global::LEN.load(Ordering::Relaxed) == 0 && p.runq.len() < super::runq::CAP / 2 => {
+            p.put(g, false);
+        }
+        _ => global::push_one(g),
+    }
+}

@@ -1,0 +1,315 @@
+//! Preemption: time slices, the timer interrupt, and taking a goroutine off its core in mid-instruction.
+//!
+//! Each core's LAPIC one-shot is set to the earliest of: the end of the running slice, the next timer of its
+//! P (of all idle Ps when it halts), sysmon's next tick if this core drives it. It is only ever *lowered*
+//! on the switch path, and recomputed when it fires, so switching a thousand times a slice costs nothing.
+//!
+//! When the handler finds a slice over, and the interrupted code is a goroutine with preempt count 0, it
+//! copies the trap frame and the SSE state into the core's spare [`SaveBlock`], gives that to the G, and
+//! makes the interrupt return land on g0 as if the goroutine had switched there. Nothing is written to the
+//! goroutine's stack. If the count is not 0 it clears the "nobody wants this core" bit instead, and the
+//! guard that lowers the count to 0 yields.
+//!
+//! Save blocks: five to a frame, kept in a list per core; a block travels with its G and joins the list of
+//! the core that resumes it. No spare (out of memory): no preemption this time, the timer asks again.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use super::{
+    chaos, current, events,
+    events::Kind,
+    find,
+    g::{FLAG_BLOCKING, GPtr},
+    global,
+    m::{M, p_of},
+    p,
+    p::{P, bump},
+    park::switch_to_g0,
+    state::GState,
+    syscall, sysmon,
+};
+use crate::{
+    arch::{
+        self,
+        x86_64::{
+            apic, clock,
+            percpu::{self, Core, NO_RESCHED},
+            switch,
+            trap::{FxState, SaveBlock, TrapFrame, VEC_RESCHED},
+        },
+    },
+    lock::{Rank, SpinLock},
+    mem::frames,
+};
+
+/// A goroutine's time slice in nanoseconds.
+static SLICE: AtomicU64 = AtomicU64::new(10_000_000);
+/// A due timer takes the core from a goroutine that has run this long (ns).
+const TIMER_GRACE: u64 = 1_000_000;
+
+/// The time slice (ns).
+#[inline(always)]
+pub(crate) fn slice() -> u64 {
+    SLICE.load(Ordering::Relaxed)
+}
+
+/// Sets the time slice (ns); at least 20 µs. For stress tests. Returns the old one.
+pub(crate) fn set_slice(ns: u64) -> u64 {
+    SLICE.swap(ns.max(20_000), Ordering::Relaxed)
+}
+
+/// A slice of `p` began at `now` (or goes on): the timer must fire by its end, and by its next timer.
+#[inline(always)]
+pub(crate) fn arm_no_later_than(core: &Core, p: &P, now: u64) {
+    let mut at = now + slice();
+    if chaos::on() {
+        at = now + chaos::slice(p);
+    }
+    let timer = p.timer0.load(Ordering::Relaxed);
+    if timer < at {
+        at = timer.max(now + 1);
+    }
+    if at < core.armed_at.get() {
+        arm(core, at, now);
+    }
+}
+
+/// Sets this core's one-shot to `at` (ns since boot). Interrupts off, or preemption off and `armed_at`
+/// agreed on by the handler (which only recomputes it).
+#[cold]
+pub(crate) fn arm(core: &Core, at: u64, now: u64) {
+    core.armed_at.set(at);
+    apic::timer_arm(at.saturating_sub(now).max(1));
+}
+
+/// A timer was added to the current P: fire for it in time. Preemption off.
+pub(crate) fn timer_added(when: u64) {
+    let core = percpu::this();
+    if when < core.armed_at.get() {
+        let was = arch::irq_save();
+        arm(core, when, clock::now_ns());
+        arch::irq_restore(was);
+    }
+}
+
+/// About to halt: set the one-shot to the earliest deadline this core must not sleep through. `true` if it
+/// has passed already. Interrupts off.
+pub(crate) fn arm_idle(core: &Core) -> bool {
+    let mut at = sysmon::next_tick(core);
+    for p in p::first(global::procs()) {
+        if p.status() == p::PStatus::Idle {
+            at = at.min(p.timer0.load(Ordering::Relaxed));
+        }
+    }
+    let now = clock::now_ns();
+    if at <= now {
+        return true;
+    }
+    if at == u64::MAX {
+        if core.armed_at.replace(u64::MAX) != u64::MAX {
+            apic::timer_disarm();
+        }
+    } else if at != core.armed_at.get() {
+        arm(core, at, now);
+    }
+    false
+}
+
+/// LAPIC timer interrupt.
+pub(crate) fn on_timer(f: &mut TrapFrame, fx: &FxState) {
+    let core = percpu::this();
+    let now = clock::now_ns();
+    sysmon::tick(core, now);
+    if core.g.get().is_null() {
+        return; // g0, in its halt: it looks for itself
+    }
+    let mut at = sysmon::next_tick(core);
+    if let Some(p) = p_of(core) {
+        let start = p.slice_start.load(Ordering::Relaxed);
+        let end = start.wrapping_add(slice());
+        let timer = p.timer0.load(Ordering::Relaxed);
+        let mut want = now >= end || chaos::on();
+        if timer <= now {
+            want |= now >= start.wrapping_add(TIMER_GRACE.min(slice()));
+            at = at.min(start.wrapping_add(TIMER_GRACE));
+        } else {
+            at = at.min(timer);
+        }
+        at = at.min(if want { now + slice() } else { end });
+        // Timers of idle Ps whose own core is busy elsewhere.
+        for q in p::first(global::procs()) {
+            let t = q.timer0.load(Ordering::Relaxed);
+            if t != u64::MAX && q.status() == p::PStatus::Idle {
+                if t <= now {
+                    sysmon::kick_idle_core();
+                    at = at.min(now + slice());
+                } else {
+                    at = at.min(t);
+                }
+            }
+        }
+        if want {
+            request(core, f, fx);
+        }
+    } else if core.preempt_req.load(Ordering::Relaxed) {
+        request(core, f, fx);
+    }
+    if at != u64::MAX && at < core.armed_at.get() {
+        arm(core, at.max(now + 1000), now);
+    }
+}
+
+/// RESCHED IPI: somebody wants this core to look again, or its goroutine off.
+pub(crate) fn on_resched(f: &mut TrapFrame, fx: &FxState) {
+    let core = percpu::this();
+    if !core.g.get().is_null() && core.preempt_req.load(Ordering::Acquire) {
+        request(core, f, fx);
+    }
+}
+
+/// A device's interrupt handler made work for g0 (see `find::set_irq_hook`): get there soon.
+pub(crate) fn divert_for_irq() {
+    find::IRQ_WORK.store(true, Ordering::Release); // pairs with the AcqRel swap in `drain_irq_work`
+    let core = percpu::this();
+    core.preempt.set(core.preempt.get() & !NO_RESCHED);
+    if core.g.get().is_null() {
+        return;
+    }
+    arm(core, clock::now_ns() + 50_000, clock::now_ns());
+    core.preempt_req.store(true, Ordering::Relaxed);
+    sysmon::kick_idle_core();
+}
+
+/// Asks the goroutine on another core to leave it.
+pub(crate) fn preempt_core(core: usize) {
+    let c = percpu::core(core);
+    c.preempt_req.store(true, Ordering::Release); // pairs with the Acquire in `on_resched`
+    apic::send_ipi(c.apic_id(), VEC_RESCHED);
+}
+
+/// In the handler, on a goroutine: take it off now if that is allowed, else leave the request standing.
+fn request(core: &Core, f: &mut TrapFrame, fx: &FxState) {
+    let word = core.preempt.get() - 1; // the handler itself raised it
+    let spare = core.spare.get();
+    if word & !NO_RESCHED != 0
+        || f.rflags & 0x200 == 0
+        || spare.is_null()
+        || super::opts::asyncpreempt_off()
+    {
+        core.preempt.set((word & !NO_RESCHED) + 1);
+        return;
+    }
+    let Some(g) = GPtr::from_raw(core.g.get().cast()) else { return };
+    core.spare.set(core::ptr::null_mut());
+    // SAFETY: the spare is ours alone.
+    unsafe { (*spare).frame = *f };
+    // SAFETY: as above.
+    unsafe { (*spare).fx = *fx };
+    g.save.set(spare);
+    core.post.set(Some(preempted_post));
+    core.post_arg.set(core::ptr::null_mut());
+    // Return to g0 as `switch` would: its frame is at g0_sp, interrupts stay off, count 1.
+    f.rip = switch::switch_tail as *const () as u64;
+    f.rsp = core.g0_sp.get() as u64;
+    f.rflags = 2;
+    core.preempt.set((NO_RESCHED | 1) + 1);
+}
+
+/// Commit step of a preemption: to the global queue with it.
+unsafe fn preempted_post(g: *mut (), _: *mut ()) {
+    let Some(g) = GPtr::from_raw(g.cast()) else { unreachable!("preempted nobody") };
+    let core = percpu::this();
+    core.preempt_req.store(false, Ordering::Relaxed);
+    if let Some(p) = p_of(core) {
+        bump(&p.count.preempts);
+    }
+    events::emit(Kind::Preempt, g.id(), 0);
+    if g.flags.load(Ordering::Relaxed) & FLAG_BLOCKING != 0 {
+        syscall::preempted(g);
+    } else {
+        g.set_state(GState::Running, GState::Preempted);
+    }
+    g.set_state(GState::Preempted, GState::Runnable);
+    global::push_one(g);
+}
+
+/// What a guard calls that lowered the count to 0 and found a preemption wanted.
+pub(crate) fn yield_preempted() {
+    let g = current();
+    if g.flags.load(Ordering::Relaxed) & FLAG_BLOCKING != 0 {
+        return;
+    }
+    arch::preempt_disable();
+    switch_to_g0(preempted_post, core::ptr::null_mut());
+}
+
+static BLOCKS: SpinLock<Blocks> = SpinLock::new(Rank::DeadGs, Blocks(core::ptr::null_mut()));
+struct Blocks(*mut SaveBlock);
+// SAFETY: empty save blocks on the list belong to the lock's holder.
+unsafe impl Send for Blocks {}
+
+fn link(b: *mut SaveBlock) -> *mut *mut SaveBlock {
+    b.cast()
+}
+
+/// g0, before it runs a goroutine: have a spare block.
+#[inline(always)]
+pub(crate) fn ensure_spare(core: &Core, m: &M) {
+    if core.spare.get().is_null() {
+        refill_spare(core, m);
+    }
+}
+
+#[cold]
+fn refill_spare(core: &Core, m: &M) {
+    if m.blocks.get().is_null() {
+        let mut list = BLOCKS.lock();
+        if !list.0.is_null() {
+            m.blocks.set(list.0);
+            m.blocks_len.set(1);
+            // SAFETY: a block on the list; its link is its first word.
+            list.0 = unsafe { link(list.0).read() };
+            // SAFETY: now ours.
+            unsafe { link(m.blocks.get()).write(core::ptr::null_mut()) };
+        }
+    }
+    if m.blocks.get().is_null()
+        && let Some(frame) = frames::alloc()
+    {
+        let base = frame.as_ptr();
+        for i in 0..4096 / size_of::<SaveBlock>() {
+            // SAFETY: inside the frame, which is ours.
+            let b = unsafe { base.add(i * size_of::<SaveBlock>()) }.cast::<SaveBlock>();
+            give_block(m, b);
+        }
+    }
+    let b = m.blocks.get();
+    if !b.is_null() {
+        // SAFETY: a block on this core's list.
+        m.blocks.set(unsafe { link(b).read() });
+        m.blocks_len.set(m.blocks_len.get() - 1);
+        core.spare.set(b);
+    }
+}
+
+fn give_block(m: &M, b: *mut SaveBlock) {
+    if m.blocks_len.get() >= 64 {
+        let mut list = BLOCKS.lock();
+        // SAFETY: an empty block, ours to link.
+        unsafe { link(b).write(list.0) };
+        list.0 = b;
+        return;
+    }
+    // SAFETY: as above.
+    unsafe { link(b).write(m.blocks.get()) };
+    m.blocks.set(b);
+    m.blocks_len.set(m.blocks_len.get() + 1);
+}
+
+/// g0, about to resume from `block`: it becomes the spare, the old spare goes to the list.
+pub(crate) fn swap_spare(core: &Core, m: &M, block: *mut SaveBlock) {
+    let old = core.spare.replace(block);
+    if !old.is_null() {
+        give_block(m, old);
+    }
+}

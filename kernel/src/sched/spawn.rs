@@ -1,0 +1,386 @@
+//! Birth and death of a goroutine.
+//!
+//! A spawn allocates nothing on the heap: the closure is written to the top of the new goroutine's own
+//! stack (one that is larger than half a page is boxed), below it the frame that `switch` starts. Dead Gs,
+//! with their stacks and the pages they had mapped, wait on a list of the P that saw them die; long lists
+//! go to a global one in halves, short ones are filled from it, an empty one makes a slab of new Gs.
+//!
+//! Death: the entry function returns, the commit step on g0 marks the G dead and puts it on the list. From
+//! then on its stack may be somebody else's.
+
+use alloc::boxed::Box;
+use core::{
+    mem::{align_of, size_of},
+    panic::Location,
+    ptr,
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+};
+
+use super::{
+    current, events,
+    events::Kind,
+    find,
+    g::{FLAG_SYSTEM, G, GPtr, NameBox},
+    m::{self, p_of},
+    p::{P, bump},
+    park::switch_to_g0,
+    state::GState,
+};
+use crate::{
+    arch::{
+        self,
+        x86_64::{percpu, switch},
+    },
+    lock::{Rank, SpinLock},
+    mem::{frames, stack},
+    panic::{Unwound, catch, crash},
+};
+
+/// A closure larger than this is boxed rather than laid on the new stack.
+const INLINE_CLOSURE: usize = 1024;
+/// Dead Gs a P keeps.
+const LOCAL_DEAD: u32 = 64;
+/// Gs made at once.
+const SLAB: usize = 4096 * 4 / size_of::<G>();
+
+/// Why a goroutine could not be started.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SpawnError {
+    /// No memory for the goroutine or its stack.
+    OutOfMemory,
+    /// The stack size asked for is above 1 GiB.
+    StackTooLarge,
+}
+
+impl core::fmt::Display for SpawnError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            SpawnError::OutOfMemory => "out of memory for a goroutine",
+            SpawnError::StackTooLarge => "stack size above 1 GiB",
+        })
+    }
+}
+
+impl core::error::Error for SpawnError {}
+
+/// How to start a goroutine.
+#[derive(Default)]
+pub(crate) struct How {
+    pub(crate) system: bool,
+    pub(crate) stack_size: Option<usize>,
+    pub(crate) name: Option<alloc::string::String>,
+}
+
+struct DeadList {
+    head: *mut G,
+    len: usize,
+}
+// SAFETY: dead Gs on the list belong to the lock's holder.
+unsafe impl Send for DeadList {}
+
+static DEAD: SpinLock<DeadList> = SpinLock::new(Rank::DeadGs, DeadList { head: ptr::null_mut(), len: 0 });
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+/// All slabs ever made, for dumps and statistics.
+pub(crate) struct Slabs {
+    list: [core::sync::atomic::AtomicPtr<G>; MAX_SLABS],
+    len: AtomicUsize,
+}
+const MAX_SLABS: usize = 64 * 1024;
+pub(crate) static SLABS: Slabs = Slabs {
+    list: [const { core::sync::atomic::AtomicPtr::new(ptr::null_mut()) }; MAX_SLABS],
+    len: AtomicUsize::new(0),
+};
+
+/// Calls `f` for every G ever made, dead ones included.
+pub(crate) fn for_each_g(mut f: impl FnMut(GPtr)) {
+    let n = SLABS.len.load(Ordering::Acquire); // pairs with the Release in `new_slab`
+    for s in &SLABS.list[..n] {
+        let base = s.load(Ordering::Relaxed);
+        for i in 0..SLAB {
+            // SAFETY: slabs hold SLAB initialised Gs and live for ever.
+            if let Some(g) = GPtr::from_raw(unsafe { base.add(i) }) {
+                f(g);
+            }
+        }
+    }
+}
+
+/// Makes SLAB new Gs, each with its stack slot, and puts them on the dead list.
+#[cold]
+fn new_slab(dead: &mut DeadList) -> Result<(), SpawnError> {
+    let n = SLABS.len.load(Ordering::Relaxed);
+    if n == MAX_SLABS {
+        return Err(SpawnError::OutOfMemory);
+    }
+    let stacks = stack::reserve_default(SLAB).ok_or(SpawnError::OutOfMemory)?;
+    let mem = frames::alloc_contig(4).ok_or(SpawnError::OutOfMemory)?;
+    let base = mem.as_ptr().cast::<G>();
+    for i in 0..SLAB {
+        // SAFETY: inside the four frames, which are ours.
+        let g = unsafe { base.add(i) };
+        // SAFETY: as above; G's alignment divides a page's.
+        unsafe { g.write(G::new(stack::default_slot(stacks + i))) };
+        // SAFETY: just written.
+        unsafe { (*g).link.set(dead.head) };
+        dead.head = g;
+        dead.len += 1;
+    }
+    SLABS.list[n].store(base, Ordering::Relaxed);
+    SLABS.len.store(n + 1, Ordering::Release); // pairs with the Acquire in `for_each_g`
+    Ok(())
+}
+
+/// A dead G of this P, from the global list if it has none, new if there is none.
+#[inline]
+fn take_dead(p: &P) -> Result<GPtr, SpawnError> {
+    if p.gfree.get().is_null() {
+        fill_dead(p)?;
+    }
+    let g = p.gfree.get();
+    // SAFETY: a dead G on our P's list.
+    p.gfree.set(unsafe { (*g).link.get() });
+    p.gfree_len.set(p.gfree_len.get() - 1);
+    GPtr::from_raw(g).ok_or(SpawnError::OutOfMemory)
+}
+
+#[cold]
+fn fill_dead(p: &P) -> Result<(), SpawnError> {
+    let mut dead = DEAD.lock();
+    if dead.head.is_null() {
+        new_slab(&mut dead)?;
+    }
+    while p.gfree_len.get() < LOCAL_DEAD / 2 && !dead.head.is_null() {
+        let g = dead.head;
+        // SAFETY: a dead G on the global list, whose lock we hold.
+        dead.head = unsafe { (*g).link.get() };
+        dead.len -= 1;
+        // SAFETY: as above, now ours.
+        unsafe { (*g).link.set(p.gfree.get()) };
+        p.gfree.set(g);
+        p.gfree_len.set(p.gfree_len.get() + 1);
+    }
+    Ok(())
+}
+
+fn give_dead(p: &P, g: GPtr) {
+    g.link.set(p.gfree.get());
+    p.gfree.set(g.raw());
+    p.gfree_len.set(p.gfree_len.get() + 1);
+    if p.gfree_len.get() >= LOCAL_DEAD {
+        flush_dead(p, LOCAL_DEAD / 2);
+    }
+}
+
+/// Moves dead Gs of `p` to the global list until `keep` are left.
+#[cold]
+pub(crate) fn flush_dead(p: &P, keep: u32) {
+    let mut dead = DEAD.lock();
+    while p.gfree_len.get() > keep {
+        let g = p.gfree.get();
+        // SAFETY: a dead G on our P's list.
+        p.gfree.set(unsafe { (*g).link.get() });
+        p.gfree_len.set(p.gfree_len.get() - 1);
+        // SAFETY: as above; it becomes the global list's.
+        unsafe { (*g).link.set(dead.head) };
+        dead.head = g;
+        dead.len += 1;
+    }
+}
+
+/// Takes up to `n` dead Gs off the global list (linked), for the stack scavenger.
+pub(crate) fn take_dead_batch(n: usize) -> *mut G {
+    let mut dead = DEAD.lock();
+    let mut out = ptr::null_mut();
+    for _ in 0..n {
+        let g = dead.head;
+        if g.is_null() {
+            break;
+        }
+        // SAFETY: a dead G on the list whose lock we hold.
+        dead.head = unsafe { (*g).link.get() };
+        dead.len -= 1;
+        // SAFETY: as above, now ours.
+        unsafe { (*g).link.set(out) };
+        out = g;
+    }
+    out
+}
+
+/// Puts back what [`take_dead_batch`] gave.
+pub(crate) fn put_dead_batch(mut list: *mut G) {
+    let mut dead = DEAD.lock();
+    while !list.is_null() {
+        // SAFETY: a dead G of the caller's list.
+        let next = unsafe { (*list).link.get() };
+        // SAFETY: as above.
+        unsafe { (*list).link.set(dead.head) };
+        dead.head = list;
+        dead.len += 1;
+        list = next;
+    }
+}
+
+fn new_id(p: &P) -> u64 {
+    if p.goid_next.get() == p.goid_end.get() {
+        let first = NEXT_ID.fetch_add(16, Ordering::Relaxed);
+        p.goid_next.set(first);
+        p.goid_end.set(first + 16);
+    }
+    let id = p.goid_next.get();
+    p.goid_next.set(id + 1);
+    id
+}
+
+/// Where a new goroutine starts: calls the closure that lies at `arg`.
+extern "C-unwind" fn entry<F: FnOnce() + Send>(arg: *mut ()) {
+    // SAFETY: `start` wrote an F there and nobody else reads it.
+    let f = unsafe { arg.cast::<F>().read() };
+    match catch(f) {
+        Ok(()) | Err(Unwound::Goexit) => {}
+        Err(Unwound::Panic(p)) => crash(p),
+    }
+    exit_current();
+}
+
+/// Starts a goroutine that runs `f`. `f` must not unwind except by panicking the program (`go`) or inside
+/// its own catch (`spawn`).
+#[inline]
+pub(crate) fn start<F: FnOnce() + Send>(
+    f: F,
+    how: How,
+    at: &'static Location<'static>,
+) -> Result<GPtr, SpawnError> {
+    if size_of::<F>() > INLINE_CLOSURE || align_of::<F>() > 16 {
+        let b = crate::mem::try_box(f).map_err(|_| SpawnError::OutOfMemory)?;
+        return start_small(move || run_boxed(b), how, at);
+    }
+    start_small(f, how, at)
+}
+
+fn run_boxed<F: FnOnce()>(b: Box<F>) {
+    (*b)();
+}
+
+fn start_small<F: FnOnce() + Send>(
+    f: F,
+    how: How,
+    at: &'static Location<'static>,
+) -> Result<GPtr, SpawnError> {
+    arch::preempt_disable();
+    let core = percpu::this();
+    let Some(p) = p_of(core) else {
+        arch::preempt_enable();
+        return start_without_p(f, how, at);
+    };
+    let r = start_on(p, f, how, at);
+    arch::preempt_enable();
+    r
+}
+
+/// Inside `blocking`, after its P was taken: get one by a trip through the scheduler.
+#[cold]
+fn start_without_p<F: FnOnce() + Send>(
+    f: F,
+    how: How,
+    at: &'static Location<'static>,
+) -> Result<GPtr, SpawnError> {
+    super::syscall::require_p();
+    start_small(f, how, at)
+}
+
+fn start_on<F: FnOnce() + Send>(
+    p: &'static P,
+    f: F,
+    how: How,
+    at: &'static Location<'static>,
+) -> Result<GPtr, SpawnError> {
+    let g = take_dead(p)?;
+    if let Some(n) = how.stack_size
+        && let Err(e) = use_custom_stack(g, n)
+    {
+        give_dead(p, g);
+        return Err(e);
+    }
+    let stack = g.stack.get();
+    if !stack::ensure_top(stack) {
+        give_dead(p, g);
+        return Err(SpawnError::OutOfMemory);
+    }
+    let at_f = (stack.top() - size_of::<F>()) & !15;
+    // SAFETY: the top page is mapped, the stack is nobody's, the closure fits (INLINE_CLOSURE).
+    unsafe { (at_f as *mut F).write(f) };
+    // SAFETY: 1. the bytes below belong to the same unused stack.
+    g.sp.set(unsafe { switch::prepare(at_f, entry::<F>, at_f as *mut ()) });
+    g.id.store(new_id(p), Ordering::Relaxed);
+    g.flags.store(if how.system { FLAG_SYSTEM } else { 0 }, Ordering::Relaxed);
+    g.created_at.set(Some(at));
+    let me = arch::x86_64::percpu::current_g().cast::<G>();
+    g.parent_id.set(GPtr::from_raw(me).map_or(0, |g| g.id()));
+    if let Some(name) = how.name {
+        g.name.set(ptr::NonNull::new(Box::into_raw(Box::new(NameBox(name)))));
+    }
+    if how.system {
+        super::SYSTEM_GS.fetch_add(1, Ordering::Relaxed);
+    }
+    bump(&p.count.created);
+    g.set_state(GState::Dead, GState::Runnable);
+    events::emit(Kind::Create, g.id(), 0);
+    p.put(g, true);
+    find::wake_for_work();
+    Ok(g)
+}
+
+#[cold]
+fn use_custom_stack(g: GPtr, size: usize) -> Result<(), SpawnError> {
+    if size > stack::MAX_SIZE {
+        return Err(SpawnError::StackTooLarge);
+    }
+    if size > stack::DEFAULT_SIZE {
+        g.stack.set(stack::reserve_custom(size).ok_or(SpawnError::OutOfMemory)?);
+    }
+    Ok(())
+}
+
+/// Ends the running goroutine. Nothing of its stack is run or dropped any more.
+pub(crate) fn exit_current() -> ! {
+    let g = current();
+    if g.locks.get() != 0 {
+        super::osthread::release(g);
+    }
+    if let Some(name) = g.name.take() {
+        // SAFETY: made by `Box::into_raw` in `start_on`, taken once.
+        drop(unsafe { Box::from_raw(name.as_ptr()) });
+    }
+    super::syscall::leave_early();
+    arch::preempt_disable();
+    switch_to_g0(exit_post, ptr::null_mut());
+    unreachable!("a dead goroutine runs");
+}
+
+/// Commit step of an exit.
+unsafe fn exit_post(g: *mut (), _: *mut ()) {
+    let Some(g) = GPtr::from_raw(g.cast()) else { unreachable!("nobody died") };
+    events::emit(Kind::End, g.id(), 0);
+    if g.is_system() {
+        super::SYSTEM_GS.fetch_sub(1, Ordering::Relaxed);
+    }
+    g.set_state(GState::Running, GState::Dead);
+    let default = g.default_stack.get();
+    if g.stack.get() != default {
+        stack::release_custom(g.stack.replace(default));
+    }
+    let core = percpu::this();
+    match p_of(core) {
+        Some(p) => {
+            bump(&p.count.exited);
+            give_dead(p, g);
+        }
+        None => {
+            super::ORPHAN_EXITS.fetch_add(1, Ordering::Relaxed);
+            g.link.set(ptr::null_mut());
+            put_dead_batch(g.raw());
+        }
+    }
+    let _ = m::get(core.index());
+}

@@ -1,0 +1,107 @@
+//! From boot to the first goroutine.
+//!
+//! Each core gets its block and g0 (the stack it booted on), then lives in `find::run`. The boot core makes
+//! the Ps, the main goroutine, and lets the others in; they start idle and are woken for work.
+
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use super::{
+    BOOTED, SEED, deadlock, dump, find, global,
+    global::SCHED,
+    m, opts, p, preempt, spawn,
+    spawn::How,
+};
+use crate::{
+    arch::{
+        self,
+        x86_64::{
+            clock, percpu, tlb,
+            trap::{self, Hooks, TrapFrame},
+        },
+    },
+    mem::stack,
+    panic::fault,
+};
+
+static HOOKS: Hooks = Hooks {
+    timer: preempt::on_timer,
+    resched: preempt::on_resched,
+    stack_fault: stack::on_fault,
+    inject,
+    fatal,
+    device,
+    tlb: tlb::on_ipi,
+};
+
+/// A goroutine's fault becomes its panic.
+fn inject(f: &mut TrapFrame, cr2: usize, overflow: bool) {
+    let Some(g) = super::try_current() else { fatal(f, cr2, "fault without a goroutine") };
+    let s = g.stack.get();
+    let kind = if overflow {
+        g.overflow.set(true);
+        crate::panic::Kind::StackOverflow { goid: g.id(), size: s.size() }
+    } else {
+        fault::kind_of(f, cr2)
+    };
+    if !fault::inject(f, kind, s.floor()..s.top()) {
+        fatal(f, cr2, "fault with a wild stack pointer");
+    }
+}
+
+fn fatal(f: &TrapFrame, cr2: usize, why: &str) -> ! {
+    crate::panic::fatal_at(
+        format_args!("{why} (rip={:#x} rsp={:#x} error={:#x} cr2={cr2:#x})", f.rip, f.rsp, f.error),
+        f,
+    )
+}
+
+fn device(vector: u8) {
+    arch::x86_64::irq::dispatch(vector);
+}
+
+/// Sets up the scheduler on the boot core and never returns; `main` becomes goroutine 1.
+pub(crate) fn boot(main: fn()) -> ! {
+    opts::init();
+    let seed = crate::opts::get("seed").and_then(|v| v.parse().ok()).unwrap_or_else(clock::tsc);
+    SEED.store(seed, Ordering::Relaxed);
+    let core = percpu::this();
+    let n = arch::core_count();
+    let want = crate::opts::get("gomaxprocs").and_then(|v| v.parse::<usize>().ok()).unwrap_or(n).clamp(1, n);
+    trap::set_hooks(&HOOKS);
+    percpu::set_preempt_hook(preempt::yield_preempted);
+    for id in 0..want {
+        p::get(id).init(id, seed);
+    }
+    global::GOMAXPROCS.store(want as u32, Ordering::Relaxed);
+    {
+        let mut s = SCHED.lock();
+        for id in 1..want {
+            s.put_idle_p(p::get(id));
+        }
+    }
+    m::set_p(core, p::get(0));
+    crate::mem::frames::refill(core.index());
+    let body = move || {
+        main();
+        dump::on_main_return()
+    };
+    if let Err(e) = spawn::start(body, How::default(), core::panic::Location::caller()) {
+        crate::panic::fatal_fmt(format_args!("cannot start the main goroutine: {e}"));
+    }
+    BOOTED.store(true, Ordering::Release);
+    OPEN.store(true, Ordering::Release); // pairs with the Acquire in `start_core`
+    let _ = deadlock::check as fn(_);
+    find::run(core)
+}
+
+static OPEN: AtomicBool = AtomicBool::new(false);
+
+/// Another core's way into the scheduler.
+pub(crate) fn start_core(_index: usize) -> ! {
+    while !OPEN.load(Ordering::Acquire) {
+        core::hint::spin_loop();
+    }
+    let core = percpu::this();
+    crate::mem::frames::refill(core.index());
+    find::run(core)
+}

@@ -1,0 +1,51 @@
+//! Time: a monotonic clock in nanoseconds, sleeping, and the timers behind every deadline.
+//!
+//! Each P has a heap of timers (`heap`); `timer` says how they are fired and cancelled. There is no periodic
+//! tick: the core's one-shot timer is set to the first deadline.
+//!
+//! ```
+//! use burrow::time::{self, Duration, Instant};
+//! let t = Instant::now();
+//! time::sleep(Duration::from_millis(2));
+//! assert!(t.elapsed() >= Duration::from_millis(2));
+//! ```
+
+mod heap;
+mod instant;
+pub(crate) mod timer;
+
+pub use core::time::Duration;
+
+pub use heap::TimerHeap;
+pub use instant::Instant;
+pub use timer::{Timers, has_user_timers, move_timers, run_due};
+
+use crate::sched;
+
+/// The farthest a deadline may be: half of what wrapping comparison can tell apart.
+const FAR: u64 = 1 << 62;
+
+/// The clock value `d` from now, for timers.
+pub(crate) fn deadline(d: Duration) -> u64 {
+    let ns = u64::try_from(d.as_nanos()).unwrap_or(FAR).min(FAR);
+    sched::now_ns().wrapping_add(ns)
+}
+
+/// Lets at least `d` pass; other goroutines run meanwhile. `sleep(Duration::ZERO)` returns at once.
+///
+/// ```
+/// burrow::time::sleep(burrow::time::Duration::from_millis(1));
+/// ```
+pub fn sleep(d: Duration) {
+    sleep_as(d, false);
+}
+
+/// Sleeps as a part of the runtime: not a reason for a deadlocked program to wait.
+pub(crate) fn sleep_as(d: Duration, system: bool) {
+    if d.is_zero() {
+        return;
+    }
+    let node = timer::TimerNode::new(timer::Fire::Wake(sched::current()));
+    // SAFETY: 1. it wakes the running goroutine.
+    unsafe { node.park(deadline(d), system) };
+}
