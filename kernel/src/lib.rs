@@ -23,6 +23,9 @@ pub mod mem;
 pub mod opts;
 pub mod panic;
 #[cfg(target_os = "none")]
+#[doc(hidden)]
+pub mod debug;
+#[cfg(target_os = "none")]
 pub mod runtime;
 pub mod sched;
 pub mod test;

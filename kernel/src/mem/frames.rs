@@ -197,6 +197,13 @@ pub fn fault_pop(core: usize) -> Option<Frame> {
     reserve_pop()
 }
 
+/// Frames in this core's cache. `core` is the running core and interrupts are off.
+#[inline]
+pub fn cached(core: usize) -> usize {
+    // SAFETY: our own slot, interrupts off.
+    unsafe { (*CACHES.0[core].get()).len }
+}
+
 /// Gives a zeroed frame back to the fault path (it lost the race for a page-table entry). No lock.
 ///
 /// `core` is the running core and interrupts are off.

@@ -12,6 +12,10 @@
 //! page-fault handler takes a zeroed frame from its core's cache, installs it, and the loser of a race gives
 //! its frame back. Any core may fault on any live stack: a channel hands values into parked stacks.
 //!
+//! A cache that runs low keeps its last frames for code that cannot wait. A goroutine that could be preempted
+//! where it faults is taken off its core the same way instead (state Growing); g0 refills the cache with the
+//! frame allocator's lock and continues it, and it faults again. Only if there is no frame then, it panics.
+//!
 //! A touch of the overflow reserve by a goroutine that may panic is its stack overflow: the reserve opens
 //! so that the panic can unwind on it. Touched by code that may not panic (a lock is held, interrupts are
 //! off) the page is just mapped: that code is short, and the goroutine's next own page faults as above.
@@ -42,6 +46,9 @@ pub const DEFAULT_SIZE: usize = 256 * 1024;
 pub const MAX_SIZE: usize = 1 << 30;
 /// Opened when the stack overflows, for unwinding.
 pub const RESERVE: usize = 32 * 1024;
+
+/// Cached frames that only code which cannot wait may take.
+const KEEP: usize = 8;
 
 const STRIDE: usize = DEFAULT_SIZE + RESERVE + PAGE;
 const BASE: usize = 0xffff_c000_0000_0000;
@@ -221,9 +228,14 @@ pub fn on_fault(addr: usize, f: &TrapFrame) -> StackFault {
     if pte.load(Ordering::Acquire) & PRESENT != 0 {
         return StackFault::Mapped; // another core was first
     }
-    match frames::fault_pop(arch::core_index()) {
+    let core = arch::core_index();
+    if frames::cached(core) <= KEEP && crate::sched::may_grow_slowly(f) {
+        return StackFault::Refill;
+    }
+    match frames::fault_pop(core) {
         Some(frame) => {
             install(pte, frame);
+            crate::sched::grown();
             StackFault::Mapped
         }
         None => StackFault::NoMemory,

@@ -50,6 +50,8 @@ pub struct G {
     pub(crate) locks: Cell<u32>,
     /// The overflow reserve is open.
     pub(crate) overflow: Cell<bool>,
+    /// It waited for a frame and will fault again.
+    pub(crate) growing: Cell<bool>,
     pub(crate) stack: Cell<Stack>,
     pub(crate) default_stack: Cell<Stack>,
     pub(crate) parent_id: Cell<u64>,
@@ -114,6 +116,7 @@ impl G {
             locked_core: AtomicU8::new(0),
             locks: Cell::new(0),
             overflow: Cell::new(false),
+            growing: Cell::new(false),
             stack: Cell::new(stack),
             default_stack: Cell::new(stack),
             parent_id: Cell::new(0),

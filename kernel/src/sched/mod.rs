@@ -156,6 +156,22 @@ pub(crate) fn overflow_open(s: Stack) -> bool {
     try_current().is_some_and(|g| g.stack.get().top() == s.top() && g.overflow.get())
 }
 
+/// Page-fault handler: may the interrupted goroutine be taken to g0 for a frame? Once per fault.
+pub(crate) fn may_grow_slowly(f: &crate::arch::x86_64::trap::TrapFrame) -> bool {
+    let core = percpu::this();
+    let quiet = core.preempt.get() & !percpu::NO_RESCHED == 1 && f.rflags & 0x200 != 0;
+    let Some(g) = try_current() else { return false };
+    let blocking = g.flags.load(Ordering::Relaxed) & g::FLAG_BLOCKING != 0;
+    quiet && !blocking && !core.spare.get().is_null() && !g.growing.replace(true)
+}
+
+/// A fault was served.
+pub(crate) fn grown() {
+    if let Some(g) = try_current() {
+        g.growing.set(false);
+    }
+}
+
 /// Frees the pages of all dead stacks, this P's included; returns the pages given back.
 pub fn scavenge_stacks() -> usize {
     world::stopped(|| {

@@ -33,7 +33,7 @@ use crate::{
         self,
         x86_64::{
             apic, clock,
-            percpu::{self, Core, NO_RESCHED},
+            percpu::{self, Core, NO_RESCHED, PostFn},
             switch,
             trap::{FxState, SaveBlock, TrapFrame, VEC_RESCHED},
         },
@@ -199,6 +199,12 @@ fn request(core: &Core, f: &mut TrapFrame, fx: &FxState) {
         core.preempt.set((word & !NO_RESCHED) + 1);
         return;
     }
+    take_off(core, spare, f, fx, preempted_post);
+}
+
+/// In a handler: saves the interrupted goroutine in `spare` and makes the interrupt return to g0, which runs
+/// `post`. The goroutine was interrupted with count 0 and interrupts on.
+fn take_off(core: &Core, spare: *mut SaveBlock, f: &mut TrapFrame, fx: &FxState, post: PostFn) {
     let Some(g) = GPtr::from_raw(core.g.get().cast()) else { return };
     core.spare.set(core::ptr::null_mut());
     // SAFETY: the spare is ours alone.
@@ -206,13 +212,33 @@ fn request(core: &Core, f: &mut TrapFrame, fx: &FxState) {
     // SAFETY: as above.
     unsafe { (*spare).fx = *fx };
     g.save.set(spare);
-    core.post.set(Some(preempted_post));
+    core.post.set(Some(post));
     core.post_arg.set(core::ptr::null_mut());
     // Return to g0 as `switch` would: its frame is at g0_sp, interrupts stay off, count 1.
     f.rip = switch::switch_tail as *const () as u64;
     f.rsp = core.g0_sp.get() as u64;
     f.rflags = 2;
     core.preempt.set((NO_RESCHED | 1) + 1);
+}
+
+/// Page-fault handler: the goroutine waits on g0 until the frame cache is full again. `may_grow_slowly` said
+/// that this is possible here.
+pub(crate) fn grow_on_g0(f: &mut TrapFrame, fx: &FxState) {
+    let core = percpu::this();
+    take_off(core, core.spare.get(), f, fx, grow_post);
+}
+
+/// Commit step of a growth: refill, and go on with the same goroutine.
+unsafe fn grow_post(g: *mut (), _: *mut ()) {
+    let Some(g) = GPtr::from_raw(g.cast()) else { unreachable!("nobody grows") };
+    let core = percpu::this();
+    g.set_state(GState::Running, GState::Growing);
+    frames::refill(core.index());
+    g.set_state(GState::Growing, GState::Runnable);
+    match p_of(core) {
+        Some(p) => p.put(g, true),
+        None => global::push_one(g),
+    }
 }
 
 /// Commit step of a preemption: to the global queue with it.

@@ -16,17 +16,18 @@ use crate::{
         self,
         x86_64::{
             clock, percpu, tlb,
-            trap::{self, Hooks, TrapFrame},
+            trap::{self, Hooks, StackFault, TrapFrame},
         },
     },
     mem::stack,
-    panic::fault,
+    panic::{Kind, fault},
 };
 
 static HOOKS: Hooks = Hooks {
     timer: preempt::on_timer,
     resched: preempt::on_resched,
     stack_fault: stack::on_fault,
+    grow: preempt::grow_on_g0,
     inject,
     fatal,
     device,
@@ -34,14 +35,16 @@ static HOOKS: Hooks = Hooks {
 };
 
 /// A goroutine's fault becomes its panic.
-fn inject(f: &mut TrapFrame, cr2: usize, overflow: bool) {
+fn inject(f: &mut TrapFrame, cr2: usize, what: StackFault) {
     let Some(g) = super::try_current() else { fatal(f, cr2, "fault without a goroutine") };
     let s = g.stack.get();
-    let kind = if overflow {
-        g.overflow.set(true);
-        crate::panic::Kind::StackOverflow { goid: g.id(), size: s.size() }
-    } else {
-        fault::kind_of(f, cr2)
+    let kind = match what {
+        StackFault::Overflow => {
+            g.overflow.set(true);
+            Kind::StackOverflow { goid: g.id(), size: s.size() }
+        }
+        StackFault::NoMemory => Kind::OutOfMemory { size: stack::PAGE },
+        _ => fault::kind_of(f, cr2),
     };
     if !fault::inject(f, kind, s.floor()..s.top()) {
         fatal(f, cr2, "fault with a wild stack pointer");

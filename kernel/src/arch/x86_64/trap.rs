@@ -98,8 +98,10 @@ pub struct Hooks {
     pub resched: fn(&mut TrapFrame, &FxState),
     /// Page fault at an address: `true` if a stack page was mapped and the instruction can be retried.
     pub stack_fault: fn(usize, &TrapFrame) -> StackFault,
+    /// Takes the goroutine to g0 for a frame ([`StackFault::Refill`]); it faults again afterwards.
+    pub grow: fn(&mut TrapFrame, &FxState),
     /// A fault of a goroutine in a place where it may panic: edit the frame so that it does.
-    pub inject: fn(&mut TrapFrame, cr2: usize, overflow: bool),
+    pub inject: fn(&mut TrapFrame, cr2: usize, StackFault),
     /// Nothing can be done: report and stop.
     pub fatal: fn(&TrapFrame, cr2: usize, why: &str) -> !,
     /// Device interrupt (the vector); acknowledges by itself what the device needs.
@@ -119,6 +121,8 @@ pub enum StackFault {
     Overflow,
     /// Below even the overflow reserve.
     Guard,
+    /// The frame cache is low and the goroutine can wait: let g0 refill it.
+    Refill,
     /// No frame to be had.
     NoMemory,
 }
@@ -317,8 +321,8 @@ fn handle(f: &mut TrapFrame, fx: &FxState, core: &percpu::Core) {
         }
         8 => (h.fatal)(f, cr2(), "double fault"),
         18 => (h.fatal)(f, 0, "machine check"),
-        14 => page_fault(f, core, h),
-        0 | 12 | 13 if may_panic_here(f, core) => (h.inject)(f, 0, false),
+        14 => page_fault(f, fx, core, h),
+        0 | 12 | 13 if may_panic_here(f, core) => (h.inject)(f, 0, StackFault::NotStack),
         v if v < 32 => (h.fatal)(f, 0, exception_name(v)),
         v => {
             (h.device)(v);
@@ -335,7 +339,7 @@ fn may_panic_here(f: &TrapFrame, core: &percpu::Core) -> bool {
     ok
 }
 
-fn page_fault(f: &mut TrapFrame, core: &percpu::Core, h: &Hooks) {
+fn page_fault(f: &mut TrapFrame, fx: &FxState, core: &percpu::Core, h: &Hooks) {
     let addr = cr2();
     let panics = may_panic_here(f, core);
     // Bit 0 of the error code: the page was present, so this is a protection fault and no growth.
@@ -346,11 +350,11 @@ fn page_fault(f: &mut TrapFrame, core: &percpu::Core, h: &Hooks) {
     };
     match r {
         StackFault::Mapped => {}
-        StackFault::Overflow if panics => (h.inject)(f, addr, true),
+        StackFault::Refill => (h.grow)(f, fx),
+        StackFault::Overflow | StackFault::NoMemory | StackFault::NotStack if panics => (h.inject)(f, addr, r),
         StackFault::Overflow => (h.fatal)(f, addr, "stack overflow in the runtime"),
         StackFault::Guard => (h.fatal)(f, addr, "stack overflow through its reserve"),
         StackFault::NoMemory => (h.fatal)(f, addr, "out of memory growing a stack"),
-        StackFault::NotStack if panics => (h.inject)(f, addr, false),
         StackFault::NotStack => (h.fatal)(f, addr, "page fault in the runtime"),
     }
 }
