@@ -328,8 +328,10 @@ pub(crate) fn core_sleep(core: &'static Core, m: &M) {
             let _ = slot.finish();
             break;
         }
-        let due = preempt::arm_idle(core);
-        if !due {
+        if preempt::arm_idle(core) {
+            sysmon::tick(core, clock::now_ns());
+            window();
+        } else {
             halt();
         }
         if slot.finish() {
@@ -353,6 +355,12 @@ pub(crate) fn core_sleep(core: &'static Core, m: &M) {
 fn halt() {
     // SAFETY: g0 may be interrupted here; handlers only edit flags when they find g0.
     unsafe { asm!("sti", "hlt", "cli", options(nostack)) };
+}
+
+/// Lets pending interrupts in (a shootdown waits for every core) without halting.
+fn window() {
+    // SAFETY: as `halt`; `sti` shields one instruction, so two are needed for a window.
+    unsafe { asm!("sti", "pause", "cli", options(nostack)) };
 }
 
 /// Awake without a kick: is there a reason to run? Takes itself off the idle list if so.
