@@ -7,7 +7,7 @@ use core::time::Duration;
 use burrow_proto::Line;
 
 use super::{TestDesc, plan::Plan, registry};
-use crate::{Builder, Chan, JoinHandle, Panic, arch, chan, opts, println};
+use crate::{Builder, Chan, JoinHandle, Panic, arch, chan, opts, panic::backtrace, println};
 
 /// How a test ended.
 enum End {
