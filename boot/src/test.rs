@@ -256,7 +256,7 @@ fn boot(cfg: &Config, payload: &Payload, selection: &Selection, tally: &mut Tall
     drop(guest.take_input());
     let mut running: Option<Running> = None;
     let mut log: Vec<u8> = Vec::new();
-    let (mut ended, mut again) = (false, false);
+    let mut ended = false;
     let quiet = cfg.timeout.unwrap_or(QUIET);
     let mut limit = quiet;
     let mut deadline = Instant::now() + limit;
@@ -342,7 +342,6 @@ fn boot(cfg: &Config, payload: &Payload, selection: &Selection, tally: &mut Tall
                         report(selection, name, &format!("ignored{why}"));
                         tally.ignored += 1;
                     }
-                    Line::Again => again = true,
                     Line::End { .. } => ended = true,
                     Line::Main | Line::Exit { .. } => {}
                 }
@@ -382,9 +381,14 @@ fn boot(cfg: &Config, payload: &Payload, selection: &Selection, tally: &mut Tall
             (Ok(code), Some(wanted)) => {
                 Some(format!("the program ended with code {code}, expected {wanted}"))
             }
-            (Ok(code), None) => Some(format!(
-                "exited early: the test started but not finished, the program ended with code {code}"
-            )),
+            (Ok(code), None) => Some(match last_words(&test.output) {
+                Some(words) => format!("{words} (the program ended with code {code})"),
+                None => {
+                    format!(
+                        "exited early: the test started but not finished, the program ended with code {code}"
+                    )
+                }
+            }),
             (Err(failure), _) => Some(format!("started but not finished: {failure}")),
         };
         match failure {
@@ -400,7 +404,6 @@ fn boot(cfg: &Config, payload: &Payload, selection: &Selection, tally: &mut Tall
         return Ok(BootEnd::Again);
     }
     let failure = match verdict {
-        Ok(_) if again => return Ok(BootEnd::Again),
         Ok(code) if ended => {
             // The guest's own conclusion about this boot must be ours.
             let failed_here = tally.failures.len() > failed_before;
@@ -425,6 +428,15 @@ fn boot(cfg: &Config, payload: &Payload, selection: &Selection, tally: &mut Tall
         println!("---- QEMU says ----\n{}", errors.trim_end());
     }
     Ok(BootEnd::Broken(failure))
+}
+
+/// The guest's own reason for its end: Go's `fatal error: …` or `panic: …` line.
+fn last_words(output: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(output);
+    let mut lines = text.lines().rev();
+    lines
+        .find(|line| line.starts_with("fatal error: ") || line.starts_with("panic: "))
+        .map(str::to_string)
 }
 
 fn timed(word: &str, micros: u64) -> String {

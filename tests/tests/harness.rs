@@ -17,7 +17,12 @@ fn a_first_test_passes() {
 
 #[burrow::test]
 fn every_test_gets_its_own_goroutine() {
-    assert!(burrow::runtime::goid() > 1);
+    let mine = burrow::sched::current().id();
+    assert!(mine > 1);
+    assert_ne!(
+        burrow::spawn(|| burrow::sched::current().id()).join().unwrap(),
+        mine
+    );
 }
 
 #[burrow::test]
@@ -53,10 +58,22 @@ fn an_ignored_test_does_not_run() {
 #[burrow::test(exit = 7, says = "going down with 7")]
 fn a_test_may_end_the_program() {
     burrow::println!("going down with 7");
-    burrow::exit(7);
+    burrow::arch::exit(7);
 }
 
 #[burrow::test]
 fn the_tests_after_that_still_run() {
     assert_eq!(BOOT.load(Ordering::Relaxed), 0, "this is another boot");
+}
+
+#[burrow::test(timeout = 1, exit = 2, says = "fatal error: test timed out")]
+fn a_test_that_hangs_in_user_code_is_ended_by_the_watchdog() {
+    loop {
+        core::hint::spin_loop();
+    }
+}
+
+#[burrow::test(timeout = 1, exit = 2, says = "goroutine")]
+fn the_watchdog_shows_all_goroutines() {
+    burrow::time::sleep(core::time::Duration::from_secs(3600));
 }

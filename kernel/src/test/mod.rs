@@ -6,9 +6,10 @@
 //!
 //! The harness decides nothing about success as seen from outside: it prints the lines of `burrow-proto` and the
 //! host program draws the conclusions, because only the host can tell a hang or a reset from a pass. A test that
-//! exceeds its limit cannot be stopped (there is no way to kill a goroutine), so the harness reports it, says
-//! `again` and ends the machine; the host boots anew for the tests that are left. The refused alternative, to go
-//! on beside the stuck goroutine, lets one failure colour the next ones.
+//! exceeds its limit cannot be stopped (there is no way to kill a goroutine), so a watchdog ends the machine with a
+//! fatal error and its dump of all goroutines; the host boots anew for the tests that are left. The refused
+//! alternative, to go on beside the stuck goroutine, lets one failure colour the next ones. The watchdog is a *system*
+//! goroutine: a test that deadlocks is found as a deadlock, at once, and in deterministic mode in virtual time.
 //!
 //! Invariants: tests run one after the other in the order of their source; the numbering of the selected tests
 //! depends only on the image and the selection, so `test_from=K` continues where an earlier boot stopped.
@@ -17,8 +18,22 @@ mod desc;
 mod plan;
 #[cfg(target_os = "none")]
 mod registry;
+#[cfg(target_os = "none")]
+mod run;
+#[cfg(target_os = "none")]
+mod watchdog;
 
 pub use desc::{Outcome, TestDesc, check};
+#[cfg(target_os = "none")]
+pub use run::{run_all, soak_secs};
+
+/// With `announce=1`, tells the host program that `main` begins (it measures boot time).
+#[doc(hidden)]
+pub fn announce() {
+    if crate::opts::flag("announce") {
+        crate::println!("\x1e{}", burrow_proto::Line::Main);
+    }
+}
 
 /// Makes a program a test image: defines its `main`.
 ///
@@ -58,6 +73,7 @@ macro_rules! __main {
         const _: () = {
             #[unsafe(no_mangle)]
             fn __burrow_main() {
+                $crate::test::announce();
                 $crate::test::check($main())
             }
             // Without a reference to the boot code the linker would leave the library out.

@@ -15,7 +15,6 @@
 //! BURROW-TEST ok NAME MICROS
 //! BURROW-TEST failed NAME MICROS MESSAGE
 //! BURROW-TEST ignored NAME REASON
-//! BURROW-TEST again                             this boot is spoilt, boot anew for the remaining tests
 //! BURROW-TEST end PASSED FAILED IGNORED
 //! BURROW-EXIT CODE                              the last line of every run (also without MARK)
 //! ```

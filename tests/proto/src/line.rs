@@ -40,8 +40,6 @@ pub enum Line<'a> {
     },
     /// A test was selected but is marked `#[ignore]`.
     Ignored { name: &'a str, reason: &'a str },
-    /// The harness gives this boot up (a test left goroutines it cannot stop); the rest wants a new one.
-    Again,
     /// The harness is done.
     End {
         passed: usize,
@@ -87,7 +85,6 @@ impl Display for Line<'_> {
                 write!(f, "BURROW-TEST failed {name} {micros} {}", Escaped(message))
             }
             Line::Ignored { name, reason } => write!(f, "BURROW-TEST ignored {name} {}", Escaped(reason)),
-            Line::Again => f.write_str("BURROW-TEST again"),
             Line::End {
                 passed,
                 failed,
@@ -162,7 +159,6 @@ impl<'a> Line<'a> {
                 name: first,
                 reason: rest,
             }),
-            "again" if first.is_empty() => Some(Line::Again),
             "end" => {
                 let (failed, ignored) = word_text(rest);
                 Some(Line::End {
@@ -227,7 +223,6 @@ mod tests {
                 name: "a::b",
                 reason: "too slow",
             },
-            Line::Again,
             Line::End {
                 passed: 1,
                 failed: 2,
