@@ -189,17 +189,18 @@ pub fn is_text(addr: usize) -> bool {
 
 /// Prints frames as Go does: `func(...)`, then a tab, `file:line +0xoffset`.
 ///
-/// The panic machinery and what lies below a goroutine's entry are left out.
+/// Left out: the panic machinery above the cause, the frames of `catch` anywhere, and everything from a
+/// goroutine's entry on.
 pub fn write_frames(w: &mut dyn Write, frames: impl Iterator<Item = Pc>) -> fmt::Result {
     let mut started = false;
     for pc in frames {
         let sym = symbols::resolve(pc.lookup());
         let name = sym.map_or("", |s| s.name);
-        if !started && is_machinery(name) {
-            continue;
-        }
         if is_entry(name) {
             break;
+        }
+        if is_catch(name) || !started && is_machinery(name) {
+            continue;
         }
         started = true;
         write_frame(w, pc, sym)?;
@@ -223,20 +224,27 @@ pub fn write_frame(w: &mut dyn Write, pc: Pc, sym: Option<symbols::Symbol<'_>>) 
 
 /// Frames between the cause and the panic handler, that tell a reader nothing.
 fn is_machinery(name: &str) -> bool {
-    const PREFIXES: [&str; 6] = [
-        "core::panicking::",
-        "burrow::panic::catch::",
-        "burrow::panic::entry::",
-        "burrow::panic::fault::",
-        "burrow::panic::recover::panic_any",
-        "burrow::panic::backtrace::",
-    ];
-    name == "rust_begin_unwind"
-        || name == "__rustc::rust_begin_unwind"
-        || PREFIXES.iter().any(|p| name.starts_with(p))
+    let ours = name.strip_prefix("burrow::panic::").is_some_and(|rest| {
+        [
+            "backtrace::",
+            "crash::",
+            "entry::",
+            "fatal::",
+            "fault::",
+            "recover::panic_any",
+        ]
+        .iter()
+        .any(|p| rest.starts_with(p))
+    });
+    ours || name.starts_with("core::panicking::") || name.ends_with("rust_begin_unwind")
+}
+
+/// The two frames that every `recover` and every goroutine's entry adds.
+fn is_catch(name: &str) -> bool {
+    name.starts_with("burrow::panic::catch::") || name.starts_with("burrow::panic::recover::recover::")
 }
 
 /// Where a goroutine's user code ends and the runtime's trampoline begins.
 fn is_entry(name: &str) -> bool {
-    name.starts_with("burrow::sched::entry::")
+    name.starts_with("burrow::sched::spawn::entry")
 }
