@@ -7,6 +7,7 @@ use crate::{
     arch::x86_64::{acpi, apic, bootinfo, clock, gdt, ioapic, irq, paging, pic, serial, smp, trap},
     mem::{frames, heap},
     opts,
+    panic::symbols,
 };
 
 /// The rest of the boot. The page tables so far show physical memory below `limit`.
@@ -19,6 +20,7 @@ pub(crate) fn start(limit: u64) -> ! {
     smp::reserve_trampoline(&mut free);
     frames::init(&mut free, limit);
     paging::init_on_bsp(info);
+    symbols::init_on_bsp(info.symbols);
     heap::init();
     pic::disable();
     acpi::init_on_bsp(info);

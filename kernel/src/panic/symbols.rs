@@ -33,7 +33,17 @@ pub struct Symbol<'a> {
     pub line: u32,
 }
 
-/// Takes the boot module with the symbols into use; `false` if it is not one.
+/// Takes the boot module with the symbols into use, if there is one.
+#[cfg(target_os = "none")]
+pub(crate) fn init_on_bsp(module: Option<&'static [u8]>) {
+    if let Some(data) = module
+        && !init(data)
+    {
+        crate::println!("boot: the symbols module is not one: backtraces show addresses");
+    }
+}
+
+/// As [`init_on_bsp`]; `false` if it is no symbol file.
 pub fn init(data: &'static [u8]) -> bool {
     if Table::parse(data).is_none() {
         return false;
