@@ -189,23 +189,43 @@ pub fn is_text(addr: usize) -> bool {
 
 /// Prints frames as Go does: `func(...)`, then a tab, `file:line +0xoffset`.
 ///
-/// Left out: the panic machinery above the cause, the frames of `catch` anywhere, and everything from a
-/// goroutine's entry on.
+/// Left out: the panic machinery above the cause, the frames of `catch`, and everything from a goroutine's
+/// entry on. Recursion is counted.
 pub fn write_frames(w: &mut dyn Write, frames: impl Iterator<Item = Pc>) -> fmt::Result {
     let mut started = false;
+    let mut last = (0, "");
+    let mut repeats = 0_usize;
     for pc in frames {
-        let sym = symbols::resolve(pc.lookup());
+        if pc.addr == last.0 {
+            repeats += 1;
+            continue;
+        }
+        let mut sym = symbols::resolve(pc.lookup());
         let name = sym.map_or("", |s| s.name);
         if is_entry(name) {
             break;
         }
-        if is_catch(name) || !started && is_machinery(name) {
+        let closure = called_closure(name);
+        if is_catch(name) || closure == Some(last.1) || !started && is_machinery(name) {
             continue;
         }
+        if let (Some(s), Some(c)) = (&mut sym, closure) {
+            s.name = c;
+        }
+        write_repeats(w, core::mem::take(&mut repeats))?;
         started = true;
+        last = (pc.addr, sym.map_or("", |s| s.name));
         write_frame(w, pc, sym)?;
     }
-    Ok(())
+    write_repeats(w, repeats)
+}
+
+fn write_repeats(w: &mut dyn Write, n: usize) -> fmt::Result {
+    if n > 0 {
+        writeln!(w, "\t... and {n} more times")
+    } else {
+        Ok(())
+    }
 }
 
 /// Prints one frame.
@@ -239,12 +259,18 @@ fn is_machinery(name: &str) -> bool {
     ours || name.starts_with("core::panicking::") || name.ends_with("rust_begin_unwind")
 }
 
-/// The two frames that every `recover` and every goroutine's entry adds.
+/// The frames that every `recover` and every goroutine's entry adds.
 fn is_catch(name: &str) -> bool {
     name.starts_with("burrow::panic::catch::") || name.starts_with("burrow::panic::recover::recover::")
 }
 
+/// The closure whose `FnOnce` shim this is: shown by its own name, and not twice.
+fn called_closure(name: &str) -> Option<&str> {
+    name.strip_prefix('<')?
+        .strip_suffix(" as core::ops::function::FnOnce<()>>::call_once")
+}
+
 /// Where a goroutine's user code ends and the runtime's trampoline begins.
 fn is_entry(name: &str) -> bool {
-    name.starts_with("burrow::sched::spawn::entry")
+    name.starts_with("burrow::sched::spawn::entry") || name.contains("burrow::sched::start::boot")
 }

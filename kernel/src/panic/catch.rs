@@ -128,7 +128,7 @@ pub fn catch<T>(f: impl FnOnce() -> T) -> Result<T, Unwound> {
         },
     };
     state.innermost.set(&frame);
-    let enter: unsafe fn(*mut u8) = black_box(enter_of(&call));
+    let enter = enter_of(&call);
     // SAFETY: `enter` and `landed` both take a pointer to this `call`; `landed` does not unwind.
     let unwound = unsafe { core::intrinsics::catch_unwind(enter, (&raw mut call).cast(), landed) };
     state.innermost.set(frame.outer);
@@ -168,7 +168,9 @@ unsafe fn enter<F: FnOnce() -> T, T>(data: *mut u8) {
     let call = unsafe { &mut *data.cast::<Call<F, T>>() };
     // SAFETY: taken exactly once, here.
     let f = ManuallyDrop::into_inner(unsafe { ptr::read(&raw const call.slot.f) });
-    let r = f();
+    // Through an opaque pointer: may unwind, whatever the body looks like, and keeps its own name and lines.
+    let body: extern "rust-call" fn(F, ()) -> T = black_box(<F as FnOnce<()>>::call_once);
+    let r = body(f, ());
     call.slot.r = ManuallyDrop::new(r);
 }
 
