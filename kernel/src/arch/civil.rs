@@ -2,7 +2,7 @@
 
 /// Days from 1970-01-01 to a date of the Gregorian calendar (years from 2000).
 fn days(year: u64, month: u64, day: u64) -> u64 {
-    let leap = |y: u64| y % 4 == 0 && (y % 100 != 0 || y % 400 == 0);
+    let leap = |y: u64| y.is_multiple_of(4) && (!y.is_multiple_of(100) || y.is_multiple_of(400));
     let before = (1970..year).map(|y| 365 + u64::from(leap(y))).sum::<u64>();
     let lengths = [
         31,

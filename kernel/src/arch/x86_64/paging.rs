@@ -264,7 +264,7 @@ fn build(info: &BootInfo) -> Result<(), NoFrames> {
     for range in core::iter::once(0..G1).chain(info.ram.iter()) {
         let mut at = range.start & !(M2 - 1);
         while at < range.end {
-            if giant && at % G1 == 0 && at != 0 && at + G1 <= range.end {
+            if giant && at.is_multiple_of(G1) && at != 0 && at + G1 <= range.end {
                 map_huge(root, at, 3)?;
                 at += G1;
             } else {
