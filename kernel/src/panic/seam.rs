@@ -12,7 +12,7 @@ static BOOT: PanicState = PanicState::new();
 pub(super) fn state() -> &'static PanicState {
     match sched::try_current() {
         // SAFETY: only the goroutine itself uses its state, and G structs live for ever.
-        Some(g) => unsafe { &*core::ptr::addr_of!((*g.raw()).panic).cast::<PanicState>() },
+        Some(g) => unsafe { &*g.panic.get().cast_const() },
         None => &BOOT,
     }
 }
