@@ -40,6 +40,10 @@ unsafe extern "Rust" {
 }
 
 fn program() {
+    if opts::flag("announce") {
+        crate::println!("{}{}", char::from(burrow_proto::MARK), burrow_proto::Line::Main);
+    }
+    crate::trace::schedtrace::start_if_wanted();
     // SAFETY: defined exactly once, by the attribute, as a safe function.
     unsafe { __burrow_main() }
 }

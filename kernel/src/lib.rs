@@ -19,6 +19,7 @@ pub mod print;
 pub mod arch;
 #[cfg(target_os = "none")]
 mod boot;
+pub mod console;
 pub mod lock;
 pub mod mem;
 pub mod opts;
@@ -27,10 +28,14 @@ pub mod panic;
 #[doc(hidden)]
 pub mod debug;
 #[cfg(target_os = "none")]
+pub mod prelude;
+#[cfg(target_os = "none")]
 pub mod runtime;
 pub mod sched;
 pub mod test;
 pub mod time;
+#[cfg(target_os = "none")]
+mod trace;
 
 pub use burrow_macros::{main, test};
 pub use panic::{Panic, goexit, panic_any, recover};

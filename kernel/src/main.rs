@@ -1,23 +1,23 @@
+//! The kernel that `make qemu` boots: a banner, a tour of what it can do, and a prompt.
+//!
+//! It is a program like those in `examples/`: everything it shows, any program can do. With
+//! `OPTS="run=tour,exit"` it obeys that list and asks nobody; with `OPTS="run="` it goes straight to the prompt.
 #![no_std]
 #![no_main]
-extern crate alloc;
-use burrow::println;
-#[used]
-static ENTRY: unsafe extern "C" fn() = burrow::__boot_entry;
+#![forbid(unsafe_code)]
 
-#[unsafe(no_mangle)]
-extern "Rust" fn __burrow_main() {
-    println!("main runs as a goroutine");
-    let h: alloc::vec::Vec<_> = (0..10u64).map(|i| burrow::spawn(move || { burrow::yield_now(); i * i })).collect();
-    let mut sum = 0;
-    for x in h { sum += x.join().unwrap(); }
-    println!("sum {sum}");
-    let r = burrow::spawn(|| { if sum_is(1) { panic!("boo") } }).join();
-    println!("{r:?}");
-    burrow::time::sleep(core::time::Duration::from_millis(20));
-    println!("slept");
-    for i in 0..4 { burrow::spawn(move || { loop { core::hint::spin_loop(); } }); let _ = i; }
-    burrow::time::sleep(core::time::Duration::from_millis(50));
-    println!("hogs preempted: {:?}", burrow::runtime::sched_stats());
+mod tour;
+
+use burrow::{console, prelude::*};
+
+#[burrow::main]
+fn main() {
+    console::banner();
+    console::start();
+    if burrow::opts::get("run").is_none() {
+        tour::tour();
+        println!("Type `help` for the commands, `run` for the programs.");
+    }
+    console::run_list(tour::PROGRAMS);
+    console::prompt(tour::PROGRAMS)
 }
-fn sum_is(x: u32) -> bool { x == 1 }

@@ -15,6 +15,18 @@ pub fn find<'a>(line: &'a str, key: &str) -> Option<&'a str> {
         })
 }
 
+/// A list value: what follows `key=`, up to a space or the next `key=value`: `run=tour,exit seed=7` gives `tour`
+/// and `exit`. `|` separates as well, for a list that a tool joined.
+pub fn list_in<'a>(line: &'a str, key: &'a str) -> impl Iterator<Item = &'a str> {
+    let words = line.split([' ', '\t', '\n']).rev().find_map(|word| {
+        word.match_indices(key).find_map(|(at, _)| {
+            let starts_a_pair = at == 0 || word.as_bytes()[at - 1] == b',';
+            word[at + key.len()..].strip_prefix('=').filter(|_| starts_a_pair)
+        })
+    });
+    words.unwrap_or("").split(',').take_while(|item| !item.contains('=')).flat_map(|item| item.split('|')).filter(|item| !item.is_empty())
+}
+
 /// A number: decimal, or hexadecimal after `0x`.
 pub fn number(v: &str) -> Option<u64> {
     match v.strip_prefix("0x") {
@@ -36,6 +48,11 @@ pub fn get(key: &str) -> Option<&'static str> {
     find(line(), key)
 }
 
+/// The items of a list option: `run=tour,exit`.
+pub fn list(key: &'static str) -> impl Iterator<Item = &'static str> {
+    list_in(line(), key)
+}
+
 /// The value of a numeric option; `None` also if it is no number.
 pub fn get_u64(key: &str) -> Option<u64> {
     get(key).and_then(number)
@@ -48,6 +65,7 @@ pub fn flag(key: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    extern crate alloc;
     use super::*;
 
     #[test]
@@ -59,6 +77,17 @@ mod tests {
         assert_eq!(find(line, "test"), Some("a::b=c"));
         assert_eq!(find(line, "schedtrac"), None);
         assert_eq!(find("", ""), None);
+    }
+
+    #[test]
+    fn lists_end_at_a_space_or_at_the_next_pair() {
+        let list = |line: &'static str| list_in(line, "run").collect::<alloc::vec::Vec<_>>();
+        assert_eq!(list("run=tour,exit"), ["tour", "exit"]);
+        assert_eq!(list("seed=7,run=tour,exit,chaos=1 quiet"), ["tour", "exit"]);
+        assert_eq!(list("run=a|b quiet"), ["a", "b"]);
+        assert_eq!(list("norun=a rerun=b,run=,c"), ["c"]);
+        assert_eq!(list("run"), [""; 0]);
+        assert_eq!(list(""), [""; 0]);
     }
 
     #[test]

@@ -1,27 +1,80 @@
-//! What Go's package `runtime` offers, as far as it means something here.
+//! What Go's package `runtime` offers, as far as it means something here: figures, and the few switches a
+//! program may turn.
+//!
+//! Everything is a free function, as there; the machinery behind it is in [`crate::sched`].
+#![forbid(unsafe_code)]
+
+use alloc::string::String;
+use core::fmt::Write;
 
 pub use crate::sched::{
-    SchedStats, lock_os_thread, num_goroutine, sched_stats, scavenge_stacks, unlock_os_thread,
+    SchedStats, lock_os_thread, num_goroutine, sched_stats, scavenge_stacks as free_os_memory, seed, unlock_os_thread,
+};
+use crate::{
+    arch,
+    mem,
+    panic::{Backtrace, backtrace::write_frames},
+    sched::{self, dump, world},
 };
 
-/// Sets the number of Ps, at most the number of cores, and returns the previous one; 0 only asks.
-///
-/// Stops the world while it changes.
+/// Cores of the machine.
 ///
 /// ```
-/// let n = burrow::runtime::gomaxprocs(0);
-/// assert!(n >= 1);
+/// assert!(burrow::runtime::num_cpu() >= 1);
+/// ```
+pub fn num_cpu() -> usize {
+    arch::core_count()
+}
+
+/// Sets how many goroutines may run at once and returns how many it was; 0 only asks. More than there are cores is
+/// as many as there are cores. Stops the world for a moment.
+///
+/// ```
+/// let before = burrow::runtime::gomaxprocs(1);
+/// assert_eq!(burrow::runtime::gomaxprocs(before), 1);
+/// assert_eq!(burrow::runtime::gomaxprocs(0), before);
 /// ```
 pub fn gomaxprocs(n: usize) -> usize {
-    crate::sched::set_procs(n)
+    sched::set_procs(n.min(num_cpu()))
 }
 
-/// Number of cores of the machine.
-pub fn num_cpu() -> usize {
-    crate::arch::core_count()
-}
-
-/// The running goroutine's id, as in dumps.
+/// Number of the running goroutine, as dumps show it. The main goroutine is 1; numbers are not used again.
+///
+/// ```
+/// let mine = burrow::runtime::goid();
+/// let other = burrow::spawn(burrow::runtime::goid).join().unwrap();
+/// assert_ne!(mine, other);
+/// ```
 pub fn goid() -> u64 {
-    crate::sched::current().id()
+    sched::current().id()
+}
+
+/// The call stack of the running goroutine as text; with `all`, those of all goroutines (at most 200) after it, for
+/// which the world stops.
+///
+/// ```
+/// assert!(burrow::runtime::stack(false).starts_with("goroutine "));
+/// ```
+pub fn stack(all: bool) -> String {
+    let mut text = String::new();
+    // A String takes everything, so there is no error to handle.
+    let _ = writeln!(text, "goroutine {} [running]:", goid());
+    let _ = write_frames(&mut text, Backtrace::capture(0).frames());
+    if all {
+        text.push('\n');
+        let me = sched::current();
+        // Symbols make this slow; memory is asked for before the world stops, as far as one can tell.
+        text.reserve(512 * num_goroutine().min(200));
+        let _ = world::stopped(|| dump::write_all(&mut text, Some(me)));
+    }
+    text
+}
+
+/// Memory that goroutine stacks take now, in bytes: pages touched, not the ranges reserved.
+///
+/// ```
+/// assert!(burrow::runtime::stack_bytes() >= 4096);
+/// ```
+pub fn stack_bytes() -> usize {
+    mem::stack::pages_mapped() as usize * mem::stack::PAGE
 }

@@ -120,7 +120,10 @@ fn contain(name: &str, f: impl FnOnce() + Send + 'static) -> bool {
             if let Some(at) = p.location() {
                 crate::println!("\tat {at}");
             }
-            crate::print!("{}", p.backtrace());
+            let mut frames = String::new();
+            // A String takes everything.
+            let _ = crate::panic::backtrace::write_frames(&mut frames, p.backtrace().frames());
+            crate::print::raw(frames.as_bytes());
             false
         }
         Err(e) => {

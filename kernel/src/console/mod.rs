@@ -15,6 +15,8 @@
 #![forbid(unsafe_code)]
 
 #[cfg(target_os = "none")]
+mod banner;
+#[cfg(target_os = "none")]
 mod commands;
 #[cfg(target_os = "none")]
 mod input;
@@ -27,6 +29,7 @@ mod top;
 
 #[cfg(target_os = "none")]
 pub use self::{
+    banner::banner,
     commands::{Program, prompt, run_list},
     input::{key, key_within, start},
 };

@@ -11,7 +11,7 @@
 
 use core::fmt;
 
-use crate::sched::dump::{GInfo, goroutines};
+use crate::sched::{dump::{GInfo, goroutines}, num_goroutine};
 
 /// Rows that are shown; the rest is counted.
 const MOST: usize = 60;
@@ -35,7 +35,7 @@ impl fmt::Display for Short {
 
 /// Prints the table.
 pub(super) fn ps() {
-    let mut all = goroutines();
+    let mut all = goroutines(MOST);
     all.sort_by_key(|g| g.id);
     crate::println!(
         "{:>7}  {:<9} {:<5} {:<8} {:<12} {:<22} CREATED AT",
@@ -46,11 +46,12 @@ pub(super) fn ps() {
         "NAME",
         "WAITS FOR"
     );
-    for g in all.iter().take(MOST) {
+    for g in &all {
         row(g);
     }
-    if all.len() > MOST {
-        crate::println!("    ... and {} more", all.len() - MOST);
+    let more = num_goroutine().saturating_sub(all.len());
+    if all.len() == MOST && more > 0 {
+        crate::println!("    ... and {more} more");
     }
 }
 

@@ -37,28 +37,39 @@ pub struct GInfo {
     pub created_at: Option<&'static core::panic::Location<'static>>,
 }
 
-/// All goroutines alive.
-pub fn goroutines() -> alloc::vec::Vec<GInfo> {
-    let mut v = alloc::vec::Vec::with_capacity(super::num_goroutine() + 16);
-    let now = clock::now_ns();
-    for_each_g(|g| {
-        let state = g.state();
-        if state == GState::Dead || v.len() == v.capacity() {
-            return;
-        }
-        let waiting = state == GState::Waiting;
-        v.push(GInfo {
-            id: g.id(),
-            name: alloc::string::String::new(),
-            state,
-            reason: waiting.then(|| g.wait_reason()),
-            age_ns: if waiting { now.saturating_sub(g.wait_since.load(Ordering::Relaxed)) } else { 0 },
-            core: core_of(g),
-            system: g.is_system(),
-            created_at: g.created_at.get(),
+/// Goroutines alive, at most `most` of them. The world stops for it: names are freed by their owners.
+pub(crate) fn goroutines(most: usize) -> alloc::vec::Vec<GInfo> {
+    let mut v = alloc::vec::Vec::with_capacity(most.min(super::num_goroutine() + 16));
+    super::world::stopped(|| {
+        let now = clock::now_ns();
+        for_each_g(|g| {
+            let state = g.state();
+            if state == GState::Dead || v.len() == v.capacity() {
+                return;
+            }
+            let waiting = state == GState::Waiting;
+            v.push(GInfo {
+                id: g.id(),
+                name: name_of(g),
+                state,
+                reason: waiting.then(|| g.wait_reason()),
+                age_ns: if waiting { now.saturating_sub(g.wait_since.load(Ordering::Relaxed)) } else { 0 },
+                core: core_of(g),
+                system: g.is_system(),
+                created_at: g.created_at.get(),
+            });
         });
     });
     v
+}
+
+/// A copy of the name. The world stands still.
+fn name_of(g: GPtr) -> alloc::string::String {
+    match g.name.get() {
+        // SAFETY: the owner takes the name out of the cell before it frees it, and it is stopped.
+        Some(name) => unsafe { name.as_ref() }.0.clone(),
+        None => alloc::string::String::new(),
+    }
 }
 
 /// `goroutine 7 [chan receive, 3 minutes]:`

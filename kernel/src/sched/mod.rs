@@ -35,7 +35,7 @@ mod state;
 mod stats;
 mod syscall;
 mod sysmon;
-mod world;
+pub(crate) mod world;
 
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -49,6 +49,7 @@ pub use spawn::SpawnError;
 pub(crate) use spawn::for_each_g;
 pub use state::GState;
 pub use stats::{SchedStats, sched_stats};
+pub(crate) use stats::write_detail;
 pub use syscall::blocking;
 
 use crate::{arch::x86_64::percpu, mem::stack::Stack};

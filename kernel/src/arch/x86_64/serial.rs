@@ -154,6 +154,12 @@ pub fn on_interrupt() {
     }
 }
 
+/// Has a byte come in that nobody read?
+pub fn has_input() -> bool {
+    // Acquire: pairs with the Release in `on_interrupt`.
+    HEAD.load(Ordering::Relaxed) != TAIL.load(Ordering::Acquire)
+}
+
 /// The oldest byte that came in, if any.
 pub fn try_read() -> Option<u8> {
     let mut head = HEAD.load(Ordering::Relaxed);

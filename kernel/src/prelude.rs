@@ -1,0 +1,14 @@
+//! What most programs want: `use burrow::prelude::*;`.
+//!
+//! Goroutines, channels, time, the `runtime` functions, printing, and the parts of `alloc` that std's own prelude
+//! would bring.
+#![forbid(unsafe_code)]
+
+pub use alloc::{borrow::ToOwned, boxed::Box, format, string::String, string::ToString, vec, vec::Vec};
+
+pub use crate::{
+    Builder, JoinHandle, Panic, defer, eprint, eprintln, go, goexit, print, println, recover, runtime, scope, spawn,
+    time,
+    time::{Duration, Instant},
+    yield_now,
+};

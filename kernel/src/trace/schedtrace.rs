@@ -1,0 +1,55 @@
+//! `schedtrace=ms`, `scheddetail=1`: Go's line about the scheduler, printed at a steady pace.
+//!
+//! The printer is one of the runtime's own goroutines: it does not keep a deadlocked program alive, and with hogs
+//! on every core its timer readies it all the same and somebody is preempted for it. Line `k` is due at
+//! `start + k·period`, whatever printing cost; periods that were missed altogether are skipped, not made up for.
+//!
+//! For the grammar of the lines see [`crate::sched::SchedStats`] (`sched::stats`). A snapshot with its detail is
+//! one string and one write, so lines of the program do not come in between.
+#![forbid(unsafe_code)]
+
+use alloc::string::String;
+use core::{fmt::Write, time::Duration};
+
+use crate::{arch, opts, sched, time};
+
+/// Starts the printer if the kernel command line asks for it. Before the program's main.
+pub(crate) fn start_if_wanted() {
+    let Some(ms) = opts::get_u64("schedtrace").filter(|&ms| ms > 0) else { return };
+    let detail = opts::flag("scheddetail");
+    sched::go_system("schedtrace", move || print_for_ever(ms * 1_000_000, detail));
+}
+
+fn print_for_ever(period: u64, detail: bool) {
+    let mut due = arch::now_ns();
+    let mut text = String::new();
+    loop {
+        due = next_due(due, arch::now_ns(), period);
+        time::sleep_as(Duration::from_nanos(due.saturating_sub(arch::now_ns())), true);
+        text.clear();
+        // A String takes everything.
+        let _ = writeln!(text, "{}", sched::sched_stats());
+        if detail {
+            let _ = sched::write_detail(&mut text);
+        }
+        crate::print::raw(text.as_bytes());
+    }
+}
+
+/// The first time after `now` that is a whole number of periods after `due`.
+fn next_due(due: u64, now: u64, period: u64) -> u64 {
+    due + ((now - due) / period + 1) * period
+}
+
+#[cfg(test)]
+mod tests {
+    use super::next_due;
+
+    #[test]
+    fn the_pace_is_steady() {
+        assert_eq!(next_due(1000, 1000, 100), 1100);
+        assert_eq!(next_due(1000, 1099, 100), 1100); // late, but the pace stays
+        assert_eq!(next_due(1000, 1100, 100), 1200);
+        assert_eq!(next_due(1000, 1750, 100), 1800); // what was missed is skipped
+    }
+}
