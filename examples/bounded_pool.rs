@@ -31,6 +31,10 @@ fn main() {
             });
         }
     });
-    println!("{} jobs done, at most {} at a time", done.into_inner(), most.into_inner());
+    println!(
+        "{} jobs done, at most {} at a time",
+        done.into_inner(),
+        most.into_inner()
+    );
     println!("{:?} for what takes {} ms one by one", start.elapsed(), 2 * JOBS);
 }

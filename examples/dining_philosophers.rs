@@ -41,5 +41,9 @@ fn main() {
     let eaten = eaten.map(Mutex::into_inner);
     let used = forks.map(Mutex::into_inner);
     println!("everybody has eaten: {eaten:?}");
-    assert_eq!(used.iter().sum::<u32>(), 5 * 2 * MEALS, "each meal takes two forks");
+    assert_eq!(
+        used.iter().sum::<u32>(),
+        5 * 2 * MEALS,
+        "each meal takes two forks"
+    );
 }

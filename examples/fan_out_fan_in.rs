@@ -56,5 +56,8 @@ fn main() {
         count += 1;
     }
     println!("{count} blocks from {workers} workers");
-    println!("longest Collatz sequence below {LIMIT}: starts at {}, {} numbers", best.1, best.0);
+    println!(
+        "longest Collatz sequence below {LIMIT}: starts at {}, {} numbers",
+        best.1, best.0
+    );
 }

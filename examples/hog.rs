@@ -28,7 +28,18 @@ fn main() {
     }
     late.sort();
     let after = runtime::sched_stats();
-    println!("{cores} hogs on {cores} cores: main woke up {} times of {NAPS}", late.len());
-    println!("late by: best {:?}, median {:?}, worst {:?}", late[0], late[NAPS / 2], late[NAPS - 1]);
-    println!("preemptions meanwhile: {}", after.preemptions - before.preemptions);
+    println!(
+        "{cores} hogs on {cores} cores: main woke up {} times of {NAPS}",
+        late.len()
+    );
+    println!(
+        "late by: best {:?}, median {:?}, worst {:?}",
+        late[0],
+        late[NAPS / 2],
+        late[NAPS - 1]
+    );
+    println!(
+        "preemptions meanwhile: {}",
+        after.preemptions - before.preemptions
+    );
 }

@@ -65,7 +65,11 @@ fn main() {
         checksum ^= sum.rotate_left(line as u32);
     }
     let preempted = runtime::sched_stats().preemptions - before.preemptions;
-    println!("{HEIGHT} rows on {} cores in {:?}, {preempted} preemptions", runtime::num_cpu(), start.elapsed());
+    println!(
+        "{HEIGHT} rows on {} cores in {:?}, {preempted} preemptions",
+        runtime::num_cpu(),
+        start.elapsed()
+    );
     assert_eq!(checksum, EXPECTED, "a register was lost: {checksum:#x}");
     println!("checksum {checksum:x}, as it should be");
 }

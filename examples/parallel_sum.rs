@@ -19,8 +19,10 @@ fn main() {
     let cores = runtime::num_cpu();
     let start = Instant::now();
     let together: u64 = scope(|s| {
-        let pieces: Vec<_> =
-            data.chunks(data.len().div_ceil(cores)).map(|piece| s.spawn(move || piece.iter().sum::<u64>())).collect();
+        let pieces: Vec<_> = data
+            .chunks(data.len().div_ceil(cores))
+            .map(|piece| s.spawn(move || piece.iter().sum::<u64>()))
+            .collect();
         pieces.into_iter().map(|h| h.join().unwrap()).sum()
     });
     let all = start.elapsed();

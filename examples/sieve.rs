@@ -40,5 +40,10 @@ fn main() {
     }
     println!("the first ten primes: {:?}", &primes[..10]);
     println!("the 200th prime is {}", primes[199]);
-    println!("{} goroutines on {} cores, {:?}", runtime::num_goroutine(), runtime::num_cpu(), start.elapsed());
+    println!(
+        "{} goroutines on {} cores, {:?}",
+        runtime::num_goroutine(),
+        runtime::num_cpu(),
+        start.elapsed()
+    );
 }

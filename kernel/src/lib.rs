@@ -20,13 +20,13 @@ pub mod arch;
 #[cfg(target_os = "none")]
 mod boot;
 pub mod console;
+#[cfg(target_os = "none")]
+#[doc(hidden)]
+pub mod debug;
 pub mod lock;
 pub mod mem;
 pub mod opts;
 pub mod panic;
-#[cfg(target_os = "none")]
-#[doc(hidden)]
-pub mod debug;
 #[cfg(target_os = "none")]
 pub mod prelude;
 #[cfg(target_os = "none")]
@@ -39,7 +39,9 @@ mod trace;
 
 pub use burrow_macros::{main, test};
 pub use panic::{Panic, goexit, panic_any, recover};
-pub use sched::{Builder, JoinHandle, Scope, ScopedJoinHandle, SpawnError, blocking, go, scope, spawn, yield_now};
+pub use sched::{
+    Builder, JoinHandle, Scope, ScopedJoinHandle, SpawnError, blocking, go, scope, spawn, yield_now,
+};
 
 #[cfg(target_os = "none")]
 unsafe extern "C" {

@@ -24,7 +24,12 @@ pub fn list_in<'a>(line: &'a str, key: &'a str) -> impl Iterator<Item = &'a str>
             word[at + key.len()..].strip_prefix('=').filter(|_| starts_a_pair)
         })
     });
-    words.unwrap_or("").split(',').take_while(|item| !item.contains('=')).flat_map(|item| item.split('|')).filter(|item| !item.is_empty())
+    words
+        .unwrap_or("")
+        .split(',')
+        .take_while(|item| !item.contains('='))
+        .flat_map(|item| item.split('|'))
+        .filter(|item| !item.is_empty())
 }
 
 /// A number: decimal, or hexadecimal after `0x`.

@@ -4,11 +4,18 @@
 //! would bring.
 #![forbid(unsafe_code)]
 
-pub use alloc::{borrow::ToOwned, boxed::Box, format, string::String, string::ToString, vec, vec::Vec};
+pub use alloc::{
+    borrow::ToOwned,
+    boxed::Box,
+    format,
+    string::{String, ToString},
+    vec,
+    vec::Vec,
+};
 
 pub use crate::{
-    Builder, JoinHandle, Panic, defer, eprint, eprintln, go, goexit, print, println, recover, runtime, scope, spawn,
-    time,
+    Builder, JoinHandle, Panic, defer, eprint, eprintln, go, goexit, print, println, recover, runtime, scope,
+    spawn, time,
     time::{Duration, Instant},
     yield_now,
 };

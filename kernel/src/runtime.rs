@@ -8,11 +8,11 @@ use alloc::string::String;
 use core::fmt::Write;
 
 pub use crate::sched::{
-    SchedStats, lock_os_thread, num_goroutine, sched_stats, scavenge_stacks as free_os_memory, seed, unlock_os_thread,
+    SchedStats, lock_os_thread, num_goroutine, scavenge_stacks as free_os_memory, sched_stats, seed,
+    unlock_os_thread,
 };
 use crate::{
-    arch,
-    mem,
+    arch, mem,
     panic::{Backtrace, backtrace::write_frames},
     sched::{self, dump, world},
 };

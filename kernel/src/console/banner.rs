@@ -10,7 +10,10 @@ use crate::{
 /// Prints name, version, cores, memory, how it was booted and the time since the first instruction of ours.
 pub fn banner() {
     let info = bootinfo::get();
-    crate::println!("\nBurrow {} · a Go-style runtime that is its own kernel", env!("CARGO_PKG_VERSION"));
+    crate::println!(
+        "\nBurrow {} · a Go-style runtime that is its own kernel",
+        env!("CARGO_PKG_VERSION")
+    );
     crate::println!(
         "{} core{} ({}), {} MiB of memory, booted by {} in {} ms",
         arch::core_count(),

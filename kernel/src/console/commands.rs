@@ -42,28 +42,60 @@ struct Command {
 
 /// All commands, in the order of `help`.
 const COMMANDS: &[Command] = &[
-    Command { name: "help", args: "", about: "this list", run: |_, _| { help(); Ok(()) } },
+    Command {
+        name: "help",
+        args: "",
+        about: "this list",
+        run: |_, _| {
+            help();
+            Ok(())
+        },
+    },
     Command {
         name: "ps",
         args: "",
         about: "goroutines: state, what they wait for and how long, where they were started",
-        run: |_, _| { ps::ps(); Ok(()) },
+        run: |_, _| {
+            ps::ps();
+            Ok(())
+        },
     },
-    Command { name: "top", args: "[TIMES]", about: "Ps, queues and rates, live; any key ends it", run: do_top },
+    Command {
+        name: "top",
+        args: "[TIMES]",
+        about: "Ps, queues and rates, live; any key ends it",
+        run: do_top,
+    },
     Command {
         name: "sched",
         args: "",
         about: "the schedtrace line, then a line per P, M and G",
-        run: |_, _| { sched(); Ok(()) },
+        run: |_, _| {
+            sched();
+            Ok(())
+        },
     },
-    Command { name: "run", args: "NAME", about: "run a program; without a name, list them", run },
+    Command {
+        name: "run",
+        args: "NAME",
+        about: "run a program; without a name, list them",
+        run,
+    },
     Command {
         name: "panic",
         args: "",
         about: "crash a goroutine, and go on",
-        run: |_, _| { contain("panic", || panic!("you asked for it")); Ok(()) },
+        run: |_, _| {
+            contain("panic", || panic!("you asked for it"));
+            Ok(())
+        },
     },
-    Command { name: "exit", args: "[CODE]", about: "stop the machine", run: exit },
+    Command {
+        name: "exit",
+        args: "[CODE]",
+        about: "stop the machine",
+        run: exit,
+    },
 ];
 
 fn help() {
@@ -135,7 +167,9 @@ fn contain(name: &str, f: impl FnOnce() + Send + 'static) -> bool {
 
 fn obey(programs: &[Program], line: &str) -> Result<(), Refusal> {
     let words: Vec<&str> = line.split_whitespace().collect();
-    let Some((name, args)) = words.split_first() else { return Ok(()) };
+    let Some((name, args)) = words.split_first() else {
+        return Ok(());
+    };
     match COMMANDS.iter().find(|c| c.name == *name) {
         Some(c) => (c.run)(programs, args),
         None if programs.iter().any(|p| p.name == *name) => {
@@ -154,7 +188,9 @@ pub fn run_list(programs: &[Program]) -> bool {
         any = true;
         let ok = match programs.iter().find(|p| p.name == word) {
             Some(p) => contain(p.name, p.run),
-            None => obey(programs, word).map_err(|refusal| crate::println!("{refusal}")).is_ok(),
+            None => obey(programs, word)
+                .map_err(|refusal| crate::println!("{refusal}"))
+                .is_ok(),
         };
         if !ok {
             arch::exit(2);

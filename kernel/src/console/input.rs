@@ -32,7 +32,15 @@ struct Keys {
     waiter: Option<GPtr>,
 }
 
-static KEYS: SpinLock<Keys> = SpinLock::new(Rank::Waiters, Keys { ring: [0; 256], first: 0, len: 0, waiter: None });
+static KEYS: SpinLock<Keys> = SpinLock::new(
+    Rank::Waiters,
+    Keys {
+        ring: [0; 256],
+        first: 0,
+        len: 0,
+        waiter: None,
+    },
+);
 
 impl Keys {
     fn push(&mut self, byte: u8) {

@@ -137,7 +137,11 @@ impl Editor {
         let to = self.back.saturating_add_signed(step).min(self.past.len());
         if to != self.back {
             self.back = to;
-            self.line = if to == 0 { String::new() } else { self.past[self.past.len() - to].clone() };
+            self.line = if to == 0 {
+                String::new()
+            } else {
+                self.past[self.past.len() - to].clone()
+            };
             self.redraw(echo);
         }
     }
@@ -169,7 +173,10 @@ mod tests {
     #[test]
     fn a_line_ends_with_cr_lf_or_both() {
         let (all, echo) = lines(b"ps\rtop\nrun\r\nexit\r\r\n");
-        assert_eq!(all, ["ps", "top", "run", "exit", ""].map(|s| Some(String::from(s))));
+        assert_eq!(
+            all,
+            ["ps", "top", "run", "exit", ""].map(|s| Some(String::from(s)))
+        );
         assert_eq!(echo, "ps\ntop\nrun\nexit\n\n");
     }
 
@@ -193,7 +200,10 @@ mod tests {
     #[test]
     fn arrows_walk_through_the_past() {
         assert_eq!(lines(b"ps\rtop\r\x1b[A\x1b[A\r").0[2], Some("ps".into()));
-        assert_eq!(lines(b"ps\rtop\r\x1b[A\x1b[A\x1b[A\x1b[B\r").0[2], Some("top".into()));
+        assert_eq!(
+            lines(b"ps\rtop\r\x1b[A\x1b[A\x1b[A\x1b[B\r").0[2],
+            Some("top".into())
+        );
         assert_eq!(lines(b"ps\r\x10\x0e\r").0[1], Some("".into()));
     }
 

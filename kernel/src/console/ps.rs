@@ -11,7 +11,10 @@
 
 use core::fmt;
 
-use crate::sched::{dump::{GInfo, goroutines}, num_goroutine};
+use crate::sched::{
+    dump::{GInfo, goroutines},
+    num_goroutine,
+};
 
 /// Rows that are shown; the rest is counted.
 const MOST: usize = 60;
@@ -26,7 +29,9 @@ impl fmt::Display for Short {
             0..1_000 => alloc::format!("{ns}ns"),
             1_000..1_000_000 => alloc::format!("{}µs", ns / 1_000),
             1_000_000..1_000_000_000 => alloc::format!("{}.{}ms", ns / 1_000_000, ns / 100_000 % 10),
-            1_000_000_000..60_000_000_000 => alloc::format!("{}.{}s", ns / 1_000_000_000, ns / 100_000_000 % 10),
+            1_000_000_000..60_000_000_000 => {
+                alloc::format!("{}.{}s", ns / 1_000_000_000, ns / 100_000_000 % 10)
+            }
             _ => alloc::format!("{}m{:02}s", ns / 60_000_000_000, ns / 1_000_000_000 % 60),
         };
         f.pad(&text)
@@ -56,9 +61,15 @@ pub(super) fn ps() {
 }
 
 fn row(g: &GInfo) {
-    let age = if g.reason.is_some() { alloc::format!("{}", Short(g.age_ns)) } else { "-".into() };
+    let age = if g.reason.is_some() {
+        alloc::format!("{}", Short(g.age_ns))
+    } else {
+        "-".into()
+    };
     let core = g.core.map_or("-".into(), |c| alloc::format!("{c}"));
-    let at = g.created_at.map_or("-".into(), |l| alloc::format!("{}:{}", l.file(), l.line()));
+    let at = g
+        .created_at
+        .map_or("-".into(), |l| alloc::format!("{}:{}", l.file(), l.line()));
     let name = match g.name.as_str() {
         "" if g.id == 1 => "main",
         "" => "-",

@@ -66,7 +66,11 @@ fn draw(w: &mut String, before: &SchedStats, now: &SchedStats) -> core::fmt::Res
     writeln!(w, "  P  STATUS    CORE  QUEUE  TICKS")?;
     for (queue, p) in now.local_queues.iter().zip(p::first(now.gomaxprocs)) {
         let core = p.core.load(core::sync::atomic::Ordering::Relaxed);
-        let core = if core == 0 { String::from("-") } else { alloc::format!("{}", core - 1) };
+        let core = if core == 0 {
+            String::from("-")
+        } else {
+            alloc::format!("{}", core - 1)
+        };
         writeln!(
             w,
             "{:>3}  {:<9} {:<5} {:<6} {:<10} {}",

@@ -28,5 +28,8 @@ pub(crate) fn run() {
             }
         });
     }
-    println!("  {} goroutines at work; look with `top`, `ps`, `sched`", 2 * cores + cores.div_ceil(2));
+    println!(
+        "  {} goroutines at work; look with `top`, `ps`, `sched`",
+        2 * cores + cores.div_ceil(2)
+    );
 }

@@ -36,7 +36,10 @@ pub(crate) fn run() {
     });
     late.sort();
     let preempted = runtime::sched_stats().preemptions - before.preemptions;
-    println!("  {cores} hogs on {cores} cores made {} rounds and were preempted {preempted} times", rounds.into_inner());
+    println!(
+        "  {cores} hogs on {cores} cores made {} rounds and were preempted {preempted} times",
+        rounds.into_inner()
+    );
     println!(
         "  meanwhile a goroutine slept {NAPS} × 5 ms; it waited for a core: median {:.1} ms, worst {:.1} ms",
         millis(late[NAPS / 2]),

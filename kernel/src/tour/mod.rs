@@ -11,16 +11,40 @@ mod stack;
 use burrow::{console::Program, prelude::*};
 
 const PARTS: [Program; 4] = [
-    Program { name: "sieve", about: "primes, on one core and on all", run: sieve::run },
-    Program { name: "hog", about: "a goroutine that never gives up its core, on every core", run: hog::run },
-    Program { name: "contain", about: "panics and wild pointers that end one goroutine, not the program", run: contain::run },
-    Program { name: "stack", about: "a stack that grows page by page, to its end", run: stack::run },
+    Program {
+        name: "sieve",
+        about: "primes, on one core and on all",
+        run: sieve::run,
+    },
+    Program {
+        name: "hog",
+        about: "a goroutine that never gives up its core, on every core",
+        run: hog::run,
+    },
+    Program {
+        name: "contain",
+        about: "panics and wild pointers that end one goroutine, not the program",
+        run: contain::run,
+    },
+    Program {
+        name: "stack",
+        about: "a stack that grows page by page, to its end",
+        run: stack::run,
+    },
 ];
 
 /// All that `run` knows.
 pub(crate) const PROGRAMS: &[Program] = &{
-    const TOUR: Program = Program { name: "tour", about: "all of the following, one after the other", run: tour };
-    const BUSY: Program = Program { name: "busy", about: "keep all cores busy for 20 s, in the background: for `top`", run: busy::run };
+    const TOUR: Program = Program {
+        name: "tour",
+        about: "all of the following, one after the other",
+        run: tour,
+    };
+    const BUSY: Program = Program {
+        name: "busy",
+        about: "keep all cores busy for 20 s, in the background: for `top`",
+        run: busy::run,
+    };
     let mut all = [TOUR; PARTS.len() + 2];
     let mut i = 0;
     while i < PARTS.len() {

@@ -21,7 +21,11 @@ pub(crate) fn run() {
     runtime::gomaxprocs(before);
     assert_eq!((one, all), (EXPECTED, EXPECTED));
     println!("  {all} primes below {LIMIT}");
-    println!("  1 core: {} ms, {cores} cores: {} ms", alone.as_millis(), together.as_millis());
+    println!(
+        "  1 core: {} ms, {cores} cores: {} ms",
+        alone.as_millis(),
+        together.as_millis()
+    );
 }
 
 fn timed(workers: usize) -> (usize, Duration) {

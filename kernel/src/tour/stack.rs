@@ -6,14 +6,18 @@ use burrow::prelude::*;
 
 pub(crate) fn run() {
     let before = runtime::stack_bytes();
-    let (at_bottom, depth) = spawn(|| (recurse(200), 200)).join().unwrap();
+    let (at_bottom, depth) = spawn(|| (recurse(150), 150)).join().unwrap();
     println!(
         "  stacks before: {} KiB; {depth} frames of 1 KiB deep: {} KiB",
         before / 1024,
         at_bottom / 1024
     );
     let parked = many_at_once();
-    println!("  100 goroutines asleep: {} KiB more, or {} bytes each", parked / 1024, parked / 100);
+    println!(
+        "  100 goroutines asleep: {} KiB more, or {} bytes each",
+        parked / 1024,
+        parked / 100
+    );
     let p = spawn(|| recurse(u32::MAX)).join().unwrap_err();
     println!("  without an end: {p}");
 }
@@ -21,9 +25,14 @@ pub(crate) fn run() {
 /// Bytes of all stacks when `depth` frames are on this one.
 #[inline(never)]
 fn recurse(depth: u32) -> usize {
-    let page = core::hint::black_box([depth as u8; 1024]);
-    let bytes = if depth == 0 { runtime::stack_bytes() } else { recurse(depth - 1) };
-    core::hint::black_box(page);
+    let mut filling = [0u8; 1024];
+    core::hint::black_box(&mut filling);
+    let bytes = if depth == 0 {
+        runtime::stack_bytes()
+    } else {
+        recurse(depth - 1)
+    };
+    core::hint::black_box(&mut filling);
     bytes
 }
 
@@ -31,7 +40,9 @@ fn recurse(depth: u32) -> usize {
 fn many_at_once() -> usize {
     runtime::free_os_memory();
     let before = runtime::stack_bytes();
-    let sleepers: Vec<_> = (0..100).map(|_| spawn(|| time::sleep(Duration::from_millis(30)))).collect();
+    let sleepers: Vec<_> = (0..100)
+        .map(|_| spawn(|| time::sleep(Duration::from_millis(30))))
+        .collect();
     let with = runtime::stack_bytes();
     for s in sleepers {
         s.join().unwrap();

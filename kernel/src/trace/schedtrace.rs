@@ -15,7 +15,9 @@ use crate::{arch, opts, sched, time};
 
 /// Starts the printer if the kernel command line asks for it. Before the program's main.
 pub(crate) fn start_if_wanted() {
-    let Some(ms) = opts::get_u64("schedtrace").filter(|&ms| ms > 0) else { return };
+    let Some(ms) = opts::get_u64("schedtrace").filter(|&ms| ms > 0) else {
+        return;
+    };
     let detail = opts::flag("scheddetail");
     sched::go_system("schedtrace", move || print_for_ever(ms * 1_000_000, detail));
 }
