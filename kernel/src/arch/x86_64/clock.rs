@@ -328,8 +328,13 @@ pub fn init_on_each_core(index: usize) {
 
 /// Rounds of the ping-pong; the shortest counts.
 const ROUNDS: u64 = 8;
-/// Round trip under way: 2r + 1 = ping r, 2r + 2 = pong r.
+/// Under a hypervisor a round costs up to two time slices of a busy host, and all virtual cores read one
+/// clock: the first round this short (in ns) in which no skew shows is enough.
+const SHORT_NS: u64 = 50_000;
+/// Round trip under way: with core i, 256 i + 2r + 1 = ping r, 256 i + 2r + 2 = pong r, 256 i + `OVER` = no
+/// more. It only grows, so a core that is slow to see its end cannot take the next core's balls for its own.
 static BALL: AtomicU64 = AtomicU64::new(0);
+const OVER: u64 = 255;
 static PONG_TSC: AtomicU64 = AtomicU64::new(0);
 
 fn raw_tsc() -> u64 {
@@ -339,13 +344,21 @@ fn raw_tsc() -> u64 {
     unsafe { _rdtsc() }
 }
 
+/// Could both clocks be one? Their reading lies within the round trip.
+fn consistent(trip: u64, offset: i64) -> bool {
+    offset.unsigned_abs() <= trip / 2 + 1
+}
+
 /// The boot core's side: compares its TSC with that of starting core `index`, which is in [`compare_on_ap`].
 pub fn compare_on_bsp(index: usize) {
+    let virtual_machine = cpuid(1, 0).ecx & 1 << 31 != 0;
+    let base = index as u64 * 256;
     let mut best = (u64::MAX, 0i64);
     for r in 0..ROUNDS {
+        let ping = base + 2 * r + 1;
         let t0 = raw_tsc();
-        BALL.store(2 * r + 1, Ordering::Release); // pairs with the Acquire in `compare_on_ap`
-        while BALL.load(Ordering::Acquire) != 2 * r + 2 {
+        BALL.store(ping, Ordering::Release); // pairs with the Acquire in `compare_on_ap`
+        while BALL.load(Ordering::Acquire) != ping + 1 {
             spin_loop();
         }
         let t1 = raw_tsc();
@@ -354,27 +367,33 @@ pub fn compare_on_bsp(index: usize) {
         if trip < best.0 {
             best = (trip, theirs.wrapping_sub(t0.wrapping_add(trip / 2)) as i64);
         }
+        if virtual_machine && tsc_to_ns(trip) < SHORT_NS && consistent(best.0, best.1) {
+            break;
+        }
     }
-    BALL.store(0, Ordering::Release); // pairs with the Acquire at the end of `compare_on_ap`
     let (trip, offset) = best;
-    // Their reading lies within the round trip: no skew can be told.
-    if offset.unsigned_abs() > trip / 2 + 1 && has_rdtscp() {
+    if !consistent(trip, offset) && has_rdtscp() {
         OFFSETS[index].store(offset, Ordering::Relaxed);
-        SKEWED.store(true, Ordering::Release);
+        SKEWED.store(true, Ordering::Relaxed);
     }
+    BALL.store(base + OVER, Ordering::Release); // pairs with the Acquire in `compare_on_ap`
 }
 
-/// The starting core's side.
-pub fn compare_on_ap() {
-    for r in 0..ROUNDS {
-        while BALL.load(Ordering::Acquire) != 2 * r + 1 {
+/// The side of starting core `index`.
+pub fn compare_on_ap(index: usize) {
+    let base = index as u64 * 256;
+    let mut next = base + 1;
+    loop {
+        let ball = BALL.load(Ordering::Acquire); // pairs with the Releases in `compare_on_bsp`
+        if ball == next {
+            PONG_TSC.store(raw_tsc(), Ordering::Relaxed);
+            BALL.store(next + 1, Ordering::Release); // pairs with the Acquire in `compare_on_bsp`
+            next += 2;
+        } else if ball >= base + OVER {
+            return;
+        } else {
             spin_loop();
         }
-        PONG_TSC.store(raw_tsc(), Ordering::Relaxed);
-        BALL.store(2 * r + 2, Ordering::Release); // pairs with the Acquire in `compare_on_bsp`
-    }
-    while BALL.load(Ordering::Acquire) != 0 {
-        spin_loop();
     }
 }
 

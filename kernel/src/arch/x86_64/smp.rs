@@ -246,6 +246,6 @@ extern "C" fn ap_main(index: usize) -> ! {
     apic::init_on_each_core();
     clock::init_on_each_core(index);
     ALIVE.store(index, Ordering::Release); // pairs with the Acquire in `start`
-    clock::compare_on_ap();
+    clock::compare_on_ap(index);
     crate::boot::start_core(index)
 }
