@@ -117,6 +117,8 @@ pub(crate) fn arguments(cfg: &Config, payload: &Payload, cmdline: &str) -> Resul
             let mut drive = OsString::from("format=raw,snapshot=on,file=");
             drive.push(image);
             args.extend(["-drive".into(), drive]);
+            // The loader's stages ask the firmware for a graphics mode and stop without a word if there is none.
+            args.extend(["-vga".into(), "std".into()]);
             // A comma in a -fw_cfg string is written twice.
             let string = cmdline.replace(',', ",,");
             args.extend([

@@ -6,7 +6,7 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use bootloader::DiskImageBuilder;
+use bootloader::{BootConfig, DiskImageBuilder};
 
 fn main() -> ExitCode {
     let args: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
@@ -16,6 +16,11 @@ fn main() -> ExitCode {
     };
     let mut builder = DiskImageBuilder::new(kernel.clone());
     builder.set_ramdisk(ramdisk.clone());
+    // The loader's own log costs time and would stand between the kernel's lines.
+    let mut config = BootConfig::default();
+    config.serial_logging = false;
+    config.frame_buffer_logging = false;
+    builder.set_boot_config(&config);
     #[cfg(all(feature = "bios", not(feature = "uefi")))]
     let made = builder.create_bios_image(out);
     #[cfg(feature = "uefi")]

@@ -122,6 +122,7 @@ const EARLY_LIMIT: u64 = 4 << 30;
 
 const MAGIC: u32 = 0x336e_c578;
 
+#[derive(Clone, Copy)]
 #[repr(C)]
 struct StartInfo {
     magic: u32,
@@ -136,6 +137,7 @@ struct StartInfo {
     reserved: u32,
 }
 
+#[derive(Clone, Copy)]
 #[repr(C)]
 struct Module {
     start: u64,
@@ -144,6 +146,7 @@ struct Module {
     reserved: u64,
 }
 
+#[derive(Clone, Copy)]
 #[repr(C)]
 struct MapEntry {
     start: u64,
@@ -152,16 +155,17 @@ struct MapEntry {
     reserved: u32,
 }
 
-/// `n` items of the loader's at a physical address.
+/// `n` items of the loader's at a physical address, copied: nothing promises their alignment (QEMU's microvm packs
+/// them behind the command line).
 ///
 /// # Safety
 /// 1. The loader put them there, and nothing has written there since.
-unsafe fn items<T>(phys: u64, n: usize) -> &'static [T] {
-    if phys == 0 || phys >= EARLY_LIMIT {
-        return &[];
-    }
-    // SAFETY: 1.; mapped below 4 GiB; any bits are valid for these types.
-    unsafe { core::slice::from_raw_parts(phys_to_virt(phys).cast::<T>(), n) }
+/// 2. Any bits are valid for `T`.
+unsafe fn items<T: Copy>(phys: u64, n: usize) -> impl Iterator<Item = T> + Clone {
+    let n = if phys == 0 || phys >= EARLY_LIMIT { 0 } else { n };
+    let first = phys_to_virt(phys).cast::<T>();
+    // SAFETY: 1., 2.; mapped below 4 GiB; the read asks for no alignment.
+    (0..n).map(move |i| unsafe { first.wrapping_add(i).read_unaligned() })
 }
 
 /// First Rust code on the PVH path. `start_info` is the physical address of `hvm_start_info`.
@@ -170,14 +174,14 @@ extern "C" fn pvh_main(start_info: u64) -> ! {
     let boot_tsc = unsafe { core::arch::x86_64::_rdtsc() };
     percpu::init(0, super::apic::own_id());
     super::serial::init();
-    // SAFETY: 1. by the boot protocol.
-    let si = unsafe { items::<StartInfo>(start_info, 1) }.first();
+    // SAFETY: 1. by the boot protocol; 2. integers.
+    let si = unsafe { items::<StartInfo>(start_info, 1) }.next();
     let si = si.filter(|si| si.magic == MAGIC).expect("PVH: no start info");
 
     let (mut free, mut ram) = (RangeSet::new(), RangeSet::new());
-    // SAFETY: 1. by the boot protocol.
+    // SAFETY: 1. by the boot protocol; 2. integers.
     let map = unsafe { items::<MapEntry>(si.memmap, si.memmap_entries as usize) };
-    for e in map {
+    for e in map.clone() {
         let end = e.start.saturating_add(e.size);
         // 1 = RAM, 3 and 4 = RAM with ACPI tables in it.
         if matches!(e.kind, 1 | 3 | 4) {
@@ -187,22 +191,23 @@ extern "C" fn pvh_main(start_info: u64) -> ! {
             free.insert(e.start, end);
         }
     }
-    for e in map.iter().filter(|e| e.kind != 1) {
+    for e in map.filter(|e| e.kind != 1) {
         free.remove(e.start, e.start.saturating_add(e.size));
     }
     let image = paging::kernel_image();
     free.remove(image.start - super::KERNEL_BASE, image.end - super::KERNEL_BASE);
     free.remove(0, 4096);
 
-    // SAFETY: 1. by the boot protocol.
-    let modules = unsafe { items::<Module>(si.modlist, si.modules as usize) };
-    for m in modules {
+    // SAFETY: 1. by the boot protocol; 2. integers.
+    let mut modules = unsafe { items::<Module>(si.modlist, si.modules as usize) };
+    for m in modules.clone() {
         free.remove(m.start, m.start + m.size);
     }
-    // SAFETY: 1. by the boot protocol; the pages of a module have just been kept from the allocator.
-    let symbols = modules
-        .first()
-        .map(|m| unsafe { items::<u8>(m.start, m.size as usize) });
+    let symbols = modules.next().filter(|m| m.start != 0 && m.start < EARLY_LIMIT).map(|m| {
+        let bytes = phys_to_virt(m.start).cast::<u8>();
+        // SAFETY: the loader put them there; the pages have just been kept from the allocator for ever.
+        unsafe { core::slice::from_raw_parts(bytes.cast_const(), m.size as usize) }
+    });
 
     let cmdline = match si.cmdline {
         0 => &[],
@@ -215,7 +220,7 @@ extern "C" fn pvh_main(start_info: u64) -> ! {
         ram,
         rsdp: (si.version >= 1 && si.rsdp != 0).then_some(si.rsdp),
         cmdline: bootinfo::keep_cmdline(cmdline),
-        symbols: symbols.filter(|s| !s.is_empty()),
+        symbols: symbols.filter(|s: &&[u8]| !s.is_empty()),
         boot_tsc,
     });
     crate::boot::start(EARLY_LIMIT)
