@@ -40,6 +40,7 @@ unsafe extern "Rust" {
 }
 
 fn program() {
+    smp::open_gate();
     if opts::flag("announce") {
         crate::println!("{}{}", char::from(burrow_proto::MARK), burrow_proto::Line::Main);
     }

@@ -12,8 +12,8 @@
 //! them), and clocks must be compared one by one.
 
 use core::{
-    arch::global_asm,
-    sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
+    arch::{asm, global_asm},
+    sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
 };
 
 use super::{
@@ -178,8 +178,8 @@ fn prepare(page: u32) -> Option<()> {
     Some(())
 }
 
-/// Starts every core the tables name, up to `limit` cores in all; returns how many run. On the boot core, when
-/// `sched::start_core` may be entered by others.
+/// Starts every core the tables name, up to `limit` cores in all; returns how many run. On the boot core. They
+/// halt until [`open_gate`].
 pub fn start_all(limit: usize) -> usize {
     let cpus = acpi::platform().cpus();
     let wanted = cpus.len().min(limit).min(MAX_CORES);
@@ -237,6 +237,31 @@ fn start(index: usize, id: u32, page: u8) -> bool {
     true
 }
 
+/// May the started cores enter the scheduler?
+static GATE: AtomicBool = AtomicBool::new(false);
+
+/// A started core halts here until [`open_gate`]. (Spinning, 63 cores of a machine with two would take the
+/// boot core's time: 27 s to main, seen.)
+fn wait_at_gate() {
+    loop {
+        percpu::irq_off();
+        if GATE.load(Ordering::Acquire) {
+            return; // pairs with the Release in `open_gate`
+        }
+        // SAFETY: no window between check and halt: `sti` takes effect after the next instruction. The only
+        // interrupt that comes is the one of `open_gate`.
+        unsafe { asm!("sti", "hlt", options(nomem, nostack)) };
+    }
+}
+
+/// Lets the started cores into the scheduler. Once, when the interrupt hooks are set: it wakes by IPI.
+pub fn open_gate() {
+    GATE.store(true, Ordering::Release); // pairs with the Acquire in `wait_at_gate`
+    for i in 1..percpu::core_count() {
+        apic::send_ipi(percpu::core(i).apic_id(), trap::VEC_RESCHED);
+    }
+}
+
 /// First Rust code of the other cores.
 extern "C" fn ap_main(index: usize) -> ! {
     percpu::init(index, apic::own_id());
@@ -247,5 +272,6 @@ extern "C" fn ap_main(index: usize) -> ! {
     clock::init_on_each_core(index);
     ALIVE.store(index, Ordering::Release); // pairs with the Acquire in `start`
     clock::compare_on_ap(index);
+    wait_at_gate();
     crate::boot::start_core(index)
 }
