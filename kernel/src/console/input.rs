@@ -69,6 +69,7 @@ pub fn start() {
         return;
     }
     sched::find::set_irq_hook(on_interrupt_work);
+    serial::set_input_hook(sched::preempt::divert_for_irq);
     sched::go_system("console", read);
 }
 
