@@ -1,3 +1,133 @@
 //! Helpers that several test images share.
+//!
+//! [`Parker`] is the smallest thing that sleeps and wakes: the tests of the scheduler use it instead of a channel, so
+//! that a failure is the scheduler's. [`Rng`] gives every storm its own numbers from the boot seed. [`storm`] says how
+//! long a test that could go on for ever does: a second or so, or its share of `soak_secs=`.
 #![no_std]
-#![forbid(unsafe_code)]
+extern crate alloc;
+
+use core::{cell::UnsafeCell, time::Duration};
+
+use burrow::{
+    lock::{Rank, RawSpinLock},
+    sched::{GPtr, WaitReason, current, park_unlock, ready},
+    time::Instant,
+};
+
+/// Storms in `stress.rs` that share the time given by `soak_secs=`.
+const STORMS: u32 = 10;
+
+/// How long a storm lasts: `usual`, or its share of a soak if that is longer.
+pub fn storm(usual: Duration) -> Duration {
+    usual.max(Duration::from_secs(burrow::test::soak_secs().into()) / STORMS)
+}
+
+/// Is it time to stop?
+#[derive(Clone, Copy, Debug)]
+pub struct Until(Instant);
+
+impl Until {
+    /// A storm that begins now.
+    pub fn storm(usual: Duration) -> Self {
+        Until(Instant::now() + storm(usual))
+    }
+
+    /// Has its time come?
+    pub fn over(self) -> bool {
+        Instant::now() >= self.0
+    }
+}
+
+/// xorshift64*, seeded from the boot seed and a number of the user's.
+#[derive(Debug)]
+pub struct Rng(u64);
+
+impl Rng {
+    /// The `stream`-th sequence of this boot.
+    pub fn new(stream: u64) -> Self {
+        let mixed = (burrow::sched::seed() ^ stream.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+            .wrapping_mul(0xd6e8_feb8_6659_fd93);
+        Rng(mixed | 1)
+    }
+
+    /// The next number.
+    pub fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    /// A number below `n`.
+    pub fn below(&mut self, n: u64) -> u64 {
+        (self.next() >> 11) % n
+    }
+}
+
+/// A counter that one goroutine waits on.
+pub struct Parker {
+    lock: RawSpinLock,
+    /// Both guarded by `lock`.
+    state: UnsafeCell<(u64, Option<GPtr>)>,
+}
+
+// SAFETY: `lock` orders all access to the cell.
+unsafe impl Sync for Parker {}
+// SAFETY: as above; a GPtr is Send.
+unsafe impl Send for Parker {}
+
+impl Parker {
+    /// No permits.
+    pub const fn new() -> Self {
+        Parker {
+            lock: RawSpinLock::new(Rank::Waiters),
+            state: UnsafeCell::new((0, None)),
+        }
+    }
+
+    /// Takes a permit, parks until there is one. One goroutine at a time.
+    pub fn acquire(&self) {
+        loop {
+            self.lock.lock();
+            // SAFETY: guarded by the lock we hold.
+            let (permits, waiter) = unsafe { &mut *self.state.get() };
+            if *permits > 0 {
+                *permits -= 1;
+                // SAFETY: 1. we hold it.
+                unsafe { self.lock.unlock() };
+                return;
+            }
+            assert!(waiter.is_none(), "two goroutines wait on one parker");
+            *waiter = Some(current());
+            park_unlock(WaitReason::SemaAcquire, &self.lock);
+        }
+    }
+
+    /// Adds a permit; wakes the goroutine that waits.
+    pub fn release(&self) {
+        self.lock.lock();
+        // SAFETY: guarded by the lock we hold.
+        let (permits, waiter) = unsafe { &mut *self.state.get() };
+        *permits += 1;
+        let waiter = waiter.take();
+        // SAFETY: 1. we hold it.
+        unsafe { self.lock.unlock() };
+        if let Some(g) = waiter {
+            ready(g);
+        }
+    }
+}
+
+impl Default for Parker {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Keeps the core busy for about `d` without calling into the runtime's slow paths.
+pub fn spin_for(d: Duration) {
+    let end = Instant::now() + d;
+    while Instant::now() < end {
+        core::hint::spin_loop();
+    }
+}

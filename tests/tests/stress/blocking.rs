@@ -1,0 +1,83 @@
+//! `blocking` hands its P on: others run meanwhile, nobody is lost on the way back.
+
+use alloc::{sync::Arc, vec::Vec};
+use core::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use burrow::{blocking, runtime, spawn, time};
+use burrow_tests::{Parker, Rng, Until, spin_for};
+
+#[burrow::test(timeout = 120)]
+fn hand_off_under_load() {
+    let until = Until::storm(Duration::from_millis(1000));
+    let cores = runtime::num_cpu() as u64;
+    let stop = Arc::new(AtomicU64::new(0));
+    let callers: Vec<_> = (0..cores * 2)
+        .map(|id| {
+            spawn(move || {
+                let (mut rng, mut calls) = (Rng::new(id), 0_u64);
+                while !until.over() {
+                    let length = match rng.below(8) {
+                        0 => 2_000_000,
+                        1..=3 => 200_000,
+                        _ => 5_000,
+                    };
+                    let length = Duration::from_nanos(rng.below(length));
+                    let value = blocking(|| {
+                        spin_for(length);
+                        if rng.below(4) == 0 {
+                            burrow::yield_now(); // any operation is allowed inside
+                        }
+                        id + 1
+                    });
+                    assert_eq!(value, id + 1);
+                    calls += 1;
+                    if rng.below(4) == 0 {
+                        time::sleep(Duration::from_nanos(rng.below(100_000)));
+                    }
+                }
+                calls
+            })
+        })
+        .collect();
+    let workers: Vec<_> = (0..cores * 2)
+        .map(|_| {
+            let stop = stop.clone();
+            spawn(move || {
+                let (ping, pong) = (Arc::new(Parker::new()), Arc::new(Parker::new()));
+                let (their_ping, their_pong, over) = (ping.clone(), pong.clone(), stop.clone());
+                let echo = spawn(move || {
+                    while over.load(Ordering::Relaxed) == 0 {
+                        their_ping.acquire();
+                        their_pong.release();
+                    }
+                });
+                let mut rounds = 0_u64;
+                while stop.load(Ordering::Relaxed) == 0 {
+                    ping.release();
+                    pong.acquire();
+                    rounds += 1;
+                }
+                ping.release();
+                echo.join().expect("no panic");
+                rounds
+            })
+        })
+        .collect();
+    let calls: u64 = callers.into_iter().map(|h| h.join().expect("no panic")).sum();
+    stop.store(1, Ordering::Relaxed);
+    let rounds: u64 = workers.into_iter().map(|h| h.join().expect("no panic")).sum();
+    burrow::println!("{calls} calls, {rounds} round trips beside them");
+    assert!(calls > 0 && rounds > 0);
+}
+
+/// A panic inside the call passes through it and leaves the P where it belongs.
+#[burrow::test]
+fn panics_leave_the_call() {
+    for _ in 0..200 {
+        let result = spawn(|| blocking(|| -> u32 { panic!("inside") })).join();
+        assert_eq!(alloc::format!("{}", result.unwrap_err()), "inside");
+    }
+}
