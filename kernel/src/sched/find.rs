@@ -50,9 +50,11 @@ pub(crate) fn set_irq_hook(f: fn()) {
 /// g0's life: run one goroutine after the other.
 pub(crate) fn run(core: &'static Core) -> ! {
     let m = m::get(core.index());
+    let mut first = true;
     loop {
         let (g, inherit) = next(core, m);
-        execute(core, m, g, inherit);
+        execute(core, m, g, inherit && !first);
+        first = false;
         // The goroutine is off its stack. From here on only its commit step may touch it.
         let g = core.g.replace(core::ptr::null_mut());
         let Some(post) = core.post.take() else {
@@ -99,6 +101,8 @@ fn execute(core: &'static Core, m: &M, g: GPtr, inherit: bool) {
 
 /// Picks the next goroutine; halts the core while there is none.
 fn next(core: &'static Core, m: &M) -> (GPtr, bool) {
+    // No goroutine ran on this P just now whose slice could go on, and the timer is not armed for one.
+    let mut fresh = false;
     loop {
         if STW.load(Ordering::Acquire) {
             world::stop_here(core, m);
@@ -107,6 +111,7 @@ fn next(core: &'static Core, m: &M) -> (GPtr, bool) {
         sysmon::handle_retakes(core);
         let Some(p) = p_of(core) else {
             acquire_or_sleep(core, m);
+            fresh = true;
             continue;
         };
         super::osthread::before_pick(core, m);
@@ -120,13 +125,14 @@ fn next(core: &'static Core, m: &M) -> (GPtr, bool) {
                 stop_spinning(m);
             }
             if let Some(g) = super::osthread::divert(core, g) {
-                return (g, inherit);
+                return (g, inherit && !fresh);
             }
             continue;
         }
         if go_idle(core, m, p) {
             core_sleep(core, m);
         }
+        fresh = true;
     }
 }
 
