@@ -22,6 +22,8 @@ pub enum Rank {
     Sched,
     /// Dead goroutines and the stacks that go with them.
     DeadGs,
+    /// Free slots of big stacks.
+    Stacks,
     /// Page-table growth for stack slots.
     PageTables,
     /// The bootstrap heap.

@@ -71,7 +71,7 @@ struct Big {
     free: [heapless::Vec<usize, 64>; BIG_CLASSES],
 }
 static BIG: SpinLock<Big> = SpinLock::new(
-    Rank::PageTables,
+    Rank::Stacks,
     Big { next: [0; BIG_CLASSES], free: [const { heapless::Vec::new() }; BIG_CLASSES] },
 );
 
