@@ -19,6 +19,7 @@ pub mod print;
 pub mod arch;
 #[cfg(target_os = "none")]
 mod boot;
+pub mod chan;
 pub mod console;
 #[cfg(target_os = "none")]
 #[doc(hidden)]
@@ -38,6 +39,11 @@ pub mod time;
 mod trace;
 
 pub use burrow_macros::{main, test};
+#[doc(hidden)]
+pub use chan::__select;
+pub use chan::{
+    Chan, Receiver, RecvTimeoutError, Select, SendTimeoutError, Sender, TryRecvError, TrySendError, chan,
+};
 pub use panic::{Panic, goexit, panic_any, recover};
 pub use sched::{
     Builder, JoinHandle, Scope, ScopedJoinHandle, SpawnError, blocking, go, scope, spawn, yield_now,

@@ -14,8 +14,8 @@ pub use alloc::{
 };
 
 pub use crate::{
-    Builder, JoinHandle, Panic, defer, eprint, eprintln, go, goexit, print, println, recover, runtime, scope,
-    spawn, time,
+    Builder, Chan, JoinHandle, Panic, Receiver, Sender, chan, defer, eprint, eprintln, go, goexit, print,
+    println, recover, runtime, scope, select, spawn, time,
     time::{Duration, Instant},
     yield_now,
 };

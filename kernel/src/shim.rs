@@ -25,3 +25,9 @@ macro_rules! shim_const_fn {
         $v fn $name($($a: $t),*) -> $r $body
     };
 }
+
+#[cfg(not(loom))]
+pub(crate) use alloc::sync::Arc;
+
+#[cfg(loom)]
+pub(crate) use loom::sync::Arc;

@@ -76,7 +76,12 @@ impl Default for TimerHeap {
 impl TimerHeap {
     /// An empty heap; allocates nothing.
     pub const fn new() -> Self {
-        Self { items: Vec::new(), next_seq: 0, user: 0, mirror: None }
+        Self {
+            items: Vec::new(),
+            next_seq: 0,
+            user: 0,
+            mirror: None,
+        }
     }
 
     /// Keeps `word` equal to the first deadline (`u64::MAX`: none), for readers without the lock.
@@ -135,7 +140,11 @@ impl TimerHeap {
         self.next_seq = self.next_seq.wrapping_add(1);
         self.user += usize::from(!system);
         let i = self.items.len();
-        self.items.push(Item { when, seq, pos: pos.cast() });
+        self.items.push(Item {
+            when,
+            seq,
+            pos: pos.cast(),
+        });
         self.up(i);
         let first = self.items[0].pos == pos.cast();
         if first {
@@ -150,7 +159,10 @@ impl TimerHeap {
         if i == NOWHERE {
             return false;
         }
-        debug_assert!(core::ptr::eq(self.items[i].pos.as_ptr().cast_const(), &raw const pos.0));
+        debug_assert!(core::ptr::eq(
+            self.items[i].pos.as_ptr().cast_const(),
+            &raw const pos.0
+        ));
         self.take(i);
         true
     }
@@ -221,8 +233,13 @@ impl TimerHeap {
         let item = self.items[i];
         loop {
             let kids = 4 * i + 1..(4 * i + 5).min(self.items.len());
-            let Some(least) = kids.reduce(|a, b| if self.items[b].precedes(&self.items[a]) { b } else { a })
-            else {
+            let Some(least) = kids.reduce(|a, b| {
+                if self.items[b].precedes(&self.items[a]) {
+                    b
+                } else {
+                    a
+                }
+            }) else {
                 break;
             };
             if !self.items[least].precedes(&item) {
@@ -281,7 +298,10 @@ mod tests {
                     n += 1;
                 }
                 4 | 5 if !model.is_empty() => {
-                    let k = *model.keys().nth((rng >> 40) as usize % model.len()).expect("in range");
+                    let k = *model
+                        .keys()
+                        .nth((rng >> 40) as usize % model.len())
+                        .expect("in range");
                     let p = model.remove(&k).expect("there");
                     assert!(p.is_queued() && h.remove(&p) && !h.remove(&p));
                 }
@@ -310,7 +330,10 @@ mod tests {
         for (p, when) in ps.iter().zip([5, u64::MAX - 5, u64::MAX, 0]) {
             add(&mut h, when, p);
         }
-        let at = |h: &mut TimerHeap, now| h.pop_due(now).map(|p| ps.iter().position(|q| core::ptr::eq(&**q, p.as_ptr())));
+        let at = |h: &mut TimerHeap, now| {
+            h.pop_due(now)
+                .map(|p| ps.iter().position(|q| core::ptr::eq(&**q, p.as_ptr())))
+        };
         assert_eq!(at(&mut h, u64::MAX - 6), None);
         assert_eq!(at(&mut h, u64::MAX - 5), Some(Some(1)));
         assert_eq!(at(&mut h, 1), Some(Some(2)));

@@ -20,6 +20,7 @@ use core::{cell::Cell, ptr::NonNull};
 
 use super::heap::{Pos, Room, TimerHeap};
 use crate::{
+    chan::wait::Token,
     lock::{PreemptGuard, SpinLock},
     sched::{self, GPtr, WaitReason},
     shim::{AtomicPtr, Ordering},
@@ -33,6 +34,8 @@ pub type Timers = SpinLock<TimerHeap>;
 pub(crate) enum Fire {
     /// Wakes this parked goroutine.
     Wake(GPtr),
+    /// Ends a wait, if this token is still to be had.
+    Claim(NonNull<Token>),
     /// Calls a function on g0 (it must not block): `f(arg)`.
     Call(fn(usize), usize),
 }
@@ -47,7 +50,11 @@ pub(crate) struct TimerNode {
 
 impl TimerNode {
     pub(crate) fn new(fire: Fire) -> Self {
-        Self { pos: Pos::new(), heap: AtomicPtr::new(core::ptr::null_mut()), fire: Cell::new(fire) }
+        Self {
+            pos: Pos::new(),
+            heap: AtomicPtr::new(core::ptr::null_mut()),
+            fire: Cell::new(fire),
+        }
     }
 
     /// Locks the current P's heap, with room for one more timer, and adds this one. Returns the heap, still
@@ -61,7 +68,8 @@ impl TimerNode {
             let timers = sched::timer_heap();
             let mut heap = timers.lock();
             if heap.has_room() {
-                self.heap.store(core::ptr::from_ref(timers).cast_mut(), Ordering::Relaxed);
+                self.heap
+                    .store(core::ptr::from_ref(timers).cast_mut(), Ordering::Relaxed);
                 // SAFETY: 1. as ours; the lock guards `pos` from here on. The pointer is to the whole node.
                 let first = unsafe { heap.insert(when, system, NonNull::from(self).cast()) };
                 core::mem::forget(heap);
@@ -106,7 +114,9 @@ impl TimerNode {
         loop {
             let p = self.heap.load(Ordering::Acquire); // pairs with the Release store in `move_timers`
             // SAFETY: heaps are part of Ps (or of the host's clock) and live for ever.
-            let Some(timers) = (unsafe { p.as_ref() }) else { return false };
+            let Some(timers) = (unsafe { p.as_ref() }) else {
+                return false;
+            };
             let mut heap = timers.lock();
             if self.heap.load(Ordering::Relaxed) == p {
                 return heap.remove(&self.pos);
@@ -127,12 +137,20 @@ pub fn run_due(timers: &Timers, now: u64) -> Option<u64> {
             if n == BATCH || call.is_some() {
                 break None;
             }
-            let Some(pos) = heap.pop_due(now) else { break Some(heap.first()) };
+            let Some(pos) = heap.pop_due(now) else {
+                break Some(heap.first());
+            };
             // SAFETY: nodes stay alive until cancelled or fired, which needs the lock we hold; `pos` is the
             // first field of a node and was made from a pointer to all of it.
             let node = unsafe { pos.cast::<TimerNode>().as_ref() };
             match node.fire.get() {
                 Fire::Wake(g) => wake[n] = Some(g),
+                // SAFETY: the token's owner cancels its timer before it gives up the token.
+                Fire::Claim(t) => match unsafe { t.as_ref() }.claim() {
+                    // SAFETY: claimed: the owner stays until `complete`.
+                    true => wake[n] = unsafe { t.as_ref() }.complete_quietly(),
+                    false => continue,
+                },
                 Fire::Call(f, arg) => {
                     call = Some((f, arg));
                     continue;
@@ -167,10 +185,13 @@ pub fn move_timers(from: &'static Timers, to: &'static Timers) {
         let old = to.lock().adopt(room);
         drop(old);
         while to.lock().has_room() {
-            let Some((when, system, pos)) = from.lock().pop_any() else { return };
+            let Some((when, system, pos)) = from.lock().pop_any() else {
+                return;
+            };
             // SAFETY: as in `run_due`; no goroutine runs that could cancel it.
             let node = unsafe { pos.cast::<TimerNode>().as_ref() };
-            node.heap.store(core::ptr::from_ref(to).cast_mut(), Ordering::Release); // pairs with `cancel`
+            node.heap
+                .store(core::ptr::from_ref(to).cast_mut(), Ordering::Release); // pairs with `cancel`
             // SAFETY: 1. the owner's promise holds for the new heap, too.
             unsafe { to.lock().insert(when, system, pos) };
         }

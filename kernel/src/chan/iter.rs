@@ -1,0 +1,34 @@
+//! `for v in &ch`: receiving until the channel is closed and drained.
+#![forbid(unsafe_code)]
+
+use core::iter::FusedIterator;
+
+use super::Chan;
+
+/// Receives from a borrowed channel until it is closed and drained.
+#[derive(Debug)]
+pub struct Iter<'a, T>(pub(super) &'a Chan<T>);
+
+/// Receives from an owned handle until the channel is closed and drained.
+#[derive(Debug)]
+pub struct IntoIter<T>(pub(super) Chan<T>);
+
+impl<T> Iterator for Iter<'_, T> {
+    type Item = T;
+    #[inline]
+    fn next(&mut self) -> Option<T> {
+        self.0.recv()
+    }
+}
+
+impl<T> Iterator for IntoIter<T> {
+    type Item = T;
+    #[inline]
+    fn next(&mut self) -> Option<T> {
+        self.0.recv()
+    }
+}
+
+// A closed channel stays closed.
+impl<T> FusedIterator for Iter<'_, T> {}
+impl<T> FusedIterator for IntoIter<T> {}

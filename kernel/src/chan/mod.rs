@@ -1,0 +1,34 @@
+//! Channels, as Go has them: `chan`, one-way views, `select!`.
+//!
+//! | operation | nil | open | closed |
+//! | --- | --- | --- | --- |
+//! | `send` | blocks for ever | waiting receiver, else buffer, else waits FIFO | panics |
+//! | `recv` | blocks for ever | buffer, then waiting sender, else waits FIFO | drains, then `None` |
+//! | `try_send` | `Full` | `Full` if it would wait | `Closed` |
+//! | `try_recv` | `Empty` | `Empty` if it would wait | `Closed` after draining |
+//! | `close` | panics | wakes everybody | panics |
+//!
+//! Read in this order: `wait` (who waits, and who may wake them), `hchan` (the channel), `handle` (what
+//! programs hold), `select` and `macros` (several channels at once), `dynamic` (any number of them).
+
+mod dynamic;
+mod error;
+mod handle;
+mod hchan;
+mod iter;
+mod macros;
+pub(crate) mod select;
+pub(crate) mod wait;
+
+pub use dynamic::Select;
+pub use error::{RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError};
+pub use handle::{Chan, Receiver, Sender, chan};
+pub use iter::{IntoIter, Iter};
+
+/// What `select!` expands to; not for use by hand.
+#[doc(hidden)]
+pub mod __select {
+    pub use super::select::{
+        Arm, Case, Choice, RecvArm, SendArm, SendValue, block, block_on_nothing, block_until, nothing, poll,
+    };
+}

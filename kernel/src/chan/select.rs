@@ -1,0 +1,512 @@
+//! Waiting for one of several channel operations: what `select!` runs.
+//!
+//! Two phases, repeated until one succeeds:
+//! 1. *Try.* Look at every arm without a lock, draw one of those that look ready, each with the same
+//!    probability, and try it under its channel's lock alone. A failed try means that somebody else was
+//!    faster; look again. With `default`, nothing ready ends here.
+//! 2. *Wait.* Put a waiter on every channel, in address order, one lock at a time; if one turns out ready,
+//!    take all back and return to 1. Else park; whoever wins the [`Token`] completes one arm; take back the
+//!    rest.
+//!
+//! Each arm is looked at at its own moment, not all at one: `default` means that no arm could proceed when it
+//! was looked at. A blocking `select!` loses nothing by that, since phase 2 looks again under the lock with
+//! which it enqueues.
+//!
+//! Why address order, if only one lock is held at a time: two goroutines that each found the other's waiter
+//! would both take back theirs and try again, in lockstep for ever. Say A, already waiting on x, meets B's
+//! waiter on y > x. B then has looked at x before it enqueued on y; when it did, A was not there yet, and B does
+//! not look at x again. So B goes on to park, and A's next try takes its waiter. Around a longer cycle the
+//! addresses would have to rise for ever.
+//!
+//! Waiters and values are in the caller's frame; nothing is allocated.
+
+use core::{
+    cell::{Cell, UnsafeCell},
+    mem::{ManuallyDrop, MaybeUninit},
+    ptr::{self, NonNull},
+};
+
+use super::{
+    error::TryRecvError,
+    handle::{Chan, Receiver, Sender, block_forever},
+    hchan::{Core, Hchan, send_on_closed},
+    wait::{TIMED_OUT, Token, Waiter},
+};
+use crate::{
+    sched::{self, WaitReason},
+    time::{
+        self, Duration,
+        timer::{Fire, TimerNode},
+    },
+};
+
+/// One operation a `select!` may do.
+pub trait Arm {
+    /// Does it now if that needs no waiting.
+    #[doc(hidden)]
+    fn attempt(&self) -> bool;
+    /// The value to send, or the place for the one received.
+    #[doc(hidden)]
+    fn slot(&self) -> *mut ();
+    /// A peer did it: moved the value, or closed the channel.
+    #[doc(hidden)]
+    fn done(&self, moved: bool);
+    /// What the loops below look at.
+    #[doc(hidden)]
+    fn case(&self) -> Case<'_>;
+}
+
+/// An arm, with what is asked of it most often at hand.
+#[derive(Clone, Copy)]
+pub struct Case<'a> {
+    core: Option<&'a Core>,
+    sending: bool,
+    arm: &'a dyn Arm,
+}
+
+impl Case<'_> {
+    #[inline(always)]
+    fn looks_ready(&self) -> bool {
+        let Some(c) = self.core else { return false };
+        let waits = if self.sending {
+            c.no_room()
+        } else {
+            c.nothing_to_receive()
+        };
+        !waits || c.is_closed()
+    }
+}
+
+/// Which arm it was: `Here` or one of the following ones. The bodies of `select!` match on it outside of the
+/// block in which the arms live.
+#[doc(hidden)]
+pub enum Choice<A, B> {
+    Here(A),
+    There(B),
+}
+
+/// A receive arm and the value it got.
+pub struct RecvArm<'a, T> {
+    chan: Option<&'a Hchan<T>>,
+    value: UnsafeCell<MaybeUninit<T>>,
+    got: Cell<bool>,
+}
+
+impl<'a, T> RecvArm<'a, T> {
+    #[inline(always)]
+    pub(crate) fn new(chan: &'a Chan<T>) -> Self {
+        Self {
+            chan: chan.inner(),
+            value: UnsafeCell::new(MaybeUninit::uninit()),
+            got: Cell::new(false),
+        }
+    }
+
+    /// The received value; `None`: the channel is closed.
+    #[doc(hidden)]
+    #[inline(always)]
+    pub fn finish(&self) -> Option<T> {
+        // SAFETY: `got` says that there is a value; nobody else looks at it any more.
+        self.got
+            .replace(false)
+            .then(|| unsafe { self.value.get().cast::<T>().read() })
+    }
+}
+
+impl<T> Drop for RecvArm<'_, T> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        drop(self.finish());
+    }
+}
+
+impl<T> Arm for RecvArm<'_, T> {
+    fn attempt(&self) -> bool {
+        let Some(c) = self.chan else { return false };
+        match c.try_recv_locked() {
+            Ok(v) => {
+                // SAFETY: the place is empty and no peer knows of it.
+                unsafe { self.value.get().cast::<T>().write(v) };
+                self.got.set(true);
+                true
+            }
+            Err(TryRecvError::Closed) => true,
+            Err(TryRecvError::Empty) => false,
+        }
+    }
+    #[inline(always)]
+    fn slot(&self) -> *mut () {
+        self.value.get().cast()
+    }
+    fn done(&self, moved: bool) {
+        self.got.set(moved);
+    }
+    #[inline(always)]
+    fn case(&self) -> Case<'_> {
+        Case {
+            core: self.chan.map(|c| &c.core),
+            sending: false,
+            arm: self,
+        }
+    }
+}
+
+/// What a send arm may send: a `T`, or what is in an `Option<T>` of the caller's, who keeps it if it is not
+/// sent. An empty `Option` is an arm that is never ready.
+#[doc(hidden)]
+pub trait SendValue<T> {
+    /// Where the `T` is, null if there is none.
+    fn place(&mut self) -> *mut T;
+    /// The `T` has been moved out.
+    fn moved(this: ManuallyDrop<Self>)
+    where
+        Self: Sized;
+}
+
+impl<T> SendValue<T> for T {
+    #[inline(always)]
+    fn place(&mut self) -> *mut T {
+        self
+    }
+    #[inline(always)]
+    fn moved(_: ManuallyDrop<Self>) {}
+}
+
+impl<T> SendValue<T> for &mut Option<T> {
+    #[inline(always)]
+    fn place(&mut self) -> *mut T {
+        self.as_mut().map_or(ptr::null_mut(), |v| v)
+    }
+    #[inline(always)]
+    fn moved(mut this: ManuallyDrop<Self>) {
+        let place: *mut Option<T> = &raw mut **this;
+        // SAFETY: its value was moved out bitwise, so it must be overwritten without a drop.
+        unsafe { place.write(None) };
+    }
+}
+
+/// A send arm with its value.
+pub struct SendArm<'a, T, V: SendValue<T>> {
+    chan: Option<&'a Hchan<T>>,
+    value: UnsafeCell<ManuallyDrop<V>>,
+    sent: Cell<bool>,
+}
+
+impl<'a, T, V: SendValue<T>> SendArm<'a, T, V> {
+    #[inline(always)]
+    pub(crate) fn new(chan: &'a Chan<T>, value: V) -> Self {
+        Self {
+            chan: chan.inner(),
+            value: UnsafeCell::new(ManuallyDrop::new(value)),
+            sent: Cell::new(false),
+        }
+    }
+
+    /// Where the value is now. Arms do not move once a wait or an attempt has begun.
+    #[inline(always)]
+    fn place(&self) -> *mut T {
+        // SAFETY: arms are used by one goroutine; no peer knows the place before a wait has begun, and this is
+        // not called while one goes on.
+        let v = unsafe { &mut *self.value.get() };
+        <V as SendValue<T>>::place(v)
+    }
+
+    pub(crate) fn was_sent(&self) -> bool {
+        self.sent.get()
+    }
+
+    /// This arm was chosen.
+    #[doc(hidden)]
+    #[inline(always)]
+    #[track_caller]
+    pub fn finish(&self) {
+        if !self.sent.get() {
+            send_on_closed();
+        }
+    }
+}
+
+impl<T, V: SendValue<T>> Drop for SendArm<'_, T, V> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        // SAFETY: taken once, here.
+        let v = unsafe { ManuallyDrop::new(ManuallyDrop::take(self.value.get_mut())) };
+        if self.sent.get() {
+            V::moved(v);
+        } else {
+            drop(ManuallyDrop::into_inner(v));
+        }
+    }
+}
+
+impl<T, V: SendValue<T>> Arm for SendArm<'_, T, V> {
+    fn attempt(&self) -> bool {
+        let (Some(c), place) = (self.chan, self.place()) else {
+            return false;
+        };
+        if place.is_null() {
+            return false;
+        }
+        // SAFETY: 1. the value is there; `sent` remembers that it is gone.
+        match unsafe { c.try_send_from(place) } {
+            None => false,
+            Some(sent) => {
+                self.sent.set(sent);
+                true
+            }
+        }
+    }
+    #[inline(always)]
+    fn slot(&self) -> *mut () {
+        self.place().cast()
+    }
+    fn done(&self, moved: bool) {
+        self.sent.set(moved);
+    }
+    #[inline(always)]
+    fn case(&self) -> Case<'_> {
+        let chan = if self.place().is_null() { None } else { self.chan };
+        Case {
+            core: chan.map(|c| &c.core),
+            sending: true,
+            arm: self,
+        }
+    }
+}
+
+impl<T> Chan<T> {
+    #[doc(hidden)]
+    #[inline(always)]
+    pub fn __recv_arm(&self) -> RecvArm<'_, T> {
+        RecvArm::new(self)
+    }
+    #[doc(hidden)]
+    #[inline(always)]
+    pub fn __send_arm<V: SendValue<T>>(&self, v: V) -> SendArm<'_, T, V> {
+        SendArm::new(self, v)
+    }
+}
+
+impl<T> Receiver<T> {
+    #[doc(hidden)]
+    #[inline(always)]
+    pub fn __recv_arm(&self) -> RecvArm<'_, T> {
+        RecvArm::new(self.chan())
+    }
+}
+
+impl<T> Sender<T> {
+    #[doc(hidden)]
+    #[inline(always)]
+    pub fn __send_arm<V: SendValue<T>>(&self, v: V) -> SendArm<'_, T, V> {
+        SendArm::new(self.chan(), v)
+    }
+}
+
+/// A number below `n`, each with the same probability (Lemire's method).
+fn below(n: u32) -> u32 {
+    loop {
+        let m = u64::from(sched::rand32()) * u64::from(n);
+        let low = m as u32;
+        if low >= n || low >= n.wrapping_neg() % n {
+            return (m >> 32) as u32;
+        }
+    }
+}
+
+/// Phase 1: does one of the arms that are ready.
+fn try_ready(cases: &[Case<'_>]) -> Option<usize> {
+    loop {
+        let ready = cases.iter().filter(|c| c.looks_ready()).count();
+        let k = match ready {
+            0 => return None,
+            1 => 0,
+            n => below(n as u32) as usize,
+        };
+        // What is ready may have changed since it was counted: then this may be another arm, or none.
+        let pick = cases.iter().enumerate().filter(|(_, c)| c.looks_ready()).nth(k);
+        if let Some((i, c)) = pick
+            && c.arm.attempt()
+        {
+            return Some(i);
+        }
+    }
+}
+
+enum Waited {
+    /// A peer completed this arm.
+    Done(usize),
+    /// An arm became ready while the others were set up.
+    Retry,
+    /// The deadline passed.
+    TimedOut,
+}
+
+/// Phase 2. `waiters` and `order` have a place for every case.
+fn wait(
+    cases: &[Case<'_>],
+    waiters: &mut [MaybeUninit<Waiter>],
+    order: &mut [u32],
+    when: Option<u64>,
+) -> Waited {
+    let mut n = 0;
+    for (i, case) in cases.iter().enumerate() {
+        let Some(c) = case.core else { continue };
+        let addr = |j: u32| cases[j as usize].core.map_or(ptr::null(), ptr::from_ref).addr();
+        let mut at = n;
+        while at > 0 && addr(order[at - 1]) > ptr::from_ref(c).addr() {
+            order[at] = order[at - 1];
+            at -= 1;
+        }
+        order[at] = i as u32;
+        n += 1;
+    }
+    let order = &order[..n];
+    if n == 0 && when.is_none() {
+        block_forever(WaitReason::SelectEmpty);
+    }
+
+    let token = Token::new();
+    let timer = when.map(|_| TimerNode::new(Fire::Claim(NonNull::from(&token))));
+    if let (Some(t), Some(when)) = (&timer, when) {
+        // SAFETY: 1. the node stays here until `cancel` below.
+        unsafe { t.start(when, false) };
+    }
+    for (i, (w, case)) in waiters.iter_mut().zip(cases).enumerate() {
+        w.write(Waiter::of_arm(&token, case.arm.slot(), i as u32));
+    }
+    // SAFETY: all of the first `cases.len()` were just written; they are only shared from here on.
+    let waiters = unsafe { &*(ptr::from_ref(&waiters[..cases.len()]) as *const [Waiter]) };
+    let side = |i: u32| {
+        let (case, w) = (&cases[i as usize], &waiters[i as usize]);
+        case.core
+            .map(|c| (c, if case.sending { &c.senders } else { &c.receivers }, w))
+    };
+
+    let (mut queued, mut ready) = (0, false);
+    for &i in order {
+        let Some((c, queue, w)) = side(i) else { continue };
+        c.lock.lock();
+        ready = c.ready_for(&token, cases[i as usize].sending);
+        if !ready {
+            // SAFETY: 1. the waiter stays until it is removed below.
+            unsafe { queue.push(w) };
+        }
+        c.unlock();
+        if ready {
+            break;
+        }
+        queued += 1;
+    }
+    // Ready: back out, unless a peer has us already.
+    let retry = ready && token.claim();
+    let arm = if retry {
+        TIMED_OUT
+    } else {
+        token.wait(WaitReason::Select)
+    };
+
+    if let Some(t) = &timer {
+        t.cancel();
+    }
+    for &i in order[..queued].iter().filter(|&&i| i != arm) {
+        let Some((c, queue, w)) = side(i) else { continue };
+        c.lock.lock();
+        queue.remove(w);
+        c.unlock();
+    }
+    match arm {
+        _ if retry => Waited::Retry,
+        TIMED_OUT => Waited::TimedOut,
+        i => {
+            cases[i as usize].arm.done(waiters[i as usize].moved());
+            Waited::Done(i as usize)
+        }
+    }
+}
+
+/// `select!` with `default`: the arm that was done, `N` for none.
+#[doc(hidden)]
+#[inline(always)]
+pub fn poll<const N: usize>(cases: [Case<'_>; N]) -> usize {
+    if cases.iter().any(Case::looks_ready) {
+        poll_ready(&cases)
+    } else {
+        N
+    }
+}
+
+#[inline(never)]
+fn poll_ready(cases: &[Case<'_>]) -> usize {
+    try_ready(cases).unwrap_or(cases.len())
+}
+
+/// `poll` for [`Select`](super::Select).
+pub(crate) fn poll_slice(cases: &[Case<'_>]) -> Option<usize> {
+    try_ready(cases)
+}
+
+/// `select!` without `default`: the arm that was done.
+#[doc(hidden)]
+pub fn block<const N: usize>(cases: [Case<'_>; N]) -> usize {
+    block_at(
+        &cases,
+        &mut [const { MaybeUninit::uninit() }; N],
+        &mut [0; N],
+        None,
+    )
+}
+
+/// `select!` with `default(d)`: the arm that was done, `N` if none was in time.
+#[doc(hidden)]
+pub fn block_until<const N: usize>(cases: [Case<'_>; N], d: Duration) -> usize {
+    match try_ready(&cases) {
+        Some(i) => i,
+        None if d.is_zero() => N,
+        None => {
+            let when = time::deadline(d);
+            block_at(
+                &cases,
+                &mut [const { MaybeUninit::uninit() }; N],
+                &mut [0; N],
+                Some(when),
+            )
+        }
+    }
+}
+
+pub(crate) fn block_at(
+    cases: &[Case<'_>],
+    waiters: &mut [MaybeUninit<Waiter>],
+    order: &mut [u32],
+    when: Option<u64>,
+) -> usize {
+    loop {
+        if let Some(i) = try_ready(cases) {
+            return i;
+        }
+        match wait(cases, waiters, order, when) {
+            Waited::Done(i) => return i,
+            Waited::TimedOut => return cases.len(),
+            Waited::Retry => {}
+        }
+    }
+}
+
+/// One operation with a time limit: `None` if it was not done in time.
+pub(crate) fn with_deadline(arm: &impl Arm, d: Duration) -> Option<()> {
+    (block_until([arm.case()], d) == 0).then_some(())
+}
+
+/// `select!` picked an arm that it does not have: the end of the chain of arms.
+#[doc(hidden)]
+#[cold]
+pub fn nothing() -> core::convert::Infallible {
+    unreachable!("select picked no arm")
+}
+
+/// `select! {}`.
+#[doc(hidden)]
+pub fn block_on_nothing() -> ! {
+    block_forever(WaitReason::SelectEmpty)
+}
