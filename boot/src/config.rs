@@ -93,7 +93,7 @@ impl Config {
         let opts = value("opts", "OPTS")?.unwrap_or_default();
         let default_smp = if icount { "1" } else { "4" };
         let smp = value("smp", "SMP")?.unwrap_or_else(|| default_smp.into());
-        let shift = value("shift", "SHIFT")?.unwrap_or_else(|| "3".into());
+        let shift = value("shift", "SHIFT")?.unwrap_or_else(|| "5".into());
         let timeout = match value("timeout", "TIMEOUT")? {
             Some(text) => Some(Duration::from_secs(
                 number(&text).context("TIMEOUT: not a number of seconds")?,

@@ -23,10 +23,29 @@ const ROOMS: &[&str] = &[
     "kernel/src/test/",
     "kernel/src/net/virtio",
     "kernel/src/chan/core",
-    "kernel/src/sched/switch",
-    "kernel/src/sched/preempt",
+    // The scheduler: what owns a G's memory, switches stacks, or runs on g0 behind a goroutine's back.
+    "kernel/src/sched/api.rs",
+    "kernel/src/sched/dead.rs",
+    "kernel/src/sched/dump.rs",
+    "kernel/src/sched/events.rs",
+    "kernel/src/sched/find.rs",
+    "kernel/src/sched/g.rs",
+    "kernel/src/sched/global.rs",
+    "kernel/src/sched/host",
+    "kernel/src/sched/m.rs",
+    "kernel/src/sched/p.rs",
     "kernel/src/sched/park",
-    // Declares modules that need unsafe; holds none itself.
+    "kernel/src/sched/preempt",
+    "kernel/src/sched/spawn.rs",
+    "kernel/src/sched/switch",
+    "kernel/src/sched/syscall.rs",
+    // Timers are intrusive: a node lies on its sleeper's stack.
+    "kernel/src/time/heap.rs",
+    "kernel/src/time/timer.rs",
+    "kernel/src/time/mod.rs",
+    // Calls the program's `main` by its symbol.
+    "kernel/src/boot.rs",
+    // Declare modules that need unsafe; hold none themselves.
     "kernel/src/lib.rs",
     "kernel/src/chan/mod.rs",
     "kernel/src/sched/mod.rs",

@@ -3,6 +3,7 @@
 //! `-append "schedtrace=1000,chaos=7 quiet"`, or the fw_cfg file `opt/burrow/cmdline`. A word without `=` has
 //! the value `1`. Of two equal keys the later wins, so a user's words can follow a tool's. There are few
 //! words and they are asked for at start-up: a scan each time, no table.
+#![forbid(unsafe_code)]
 
 /// The value of `key` in `line`.
 pub fn find<'a>(line: &'a str, key: &str) -> Option<&'a str> {

@@ -3,6 +3,7 @@
 //! Text is formatted into a line buffer on the caller's stack and handed to the port a line at a time: a user's
 //! `Display` runs with no lock held and interrupts as they were, and lines of up to 256 bytes of different
 //! cores do not mix. (Formatting under the port's lock would let a `Display` park or panic inside it.)
+#![forbid(unsafe_code)]
 
 use core::fmt::{self, Write};
 

@@ -1,4 +1,5 @@
 //! One place that says where atomics come from: `core`, or loom's under `--cfg loom`.
+#![forbid(unsafe_code)]
 
 #[cfg(not(loom))]
 pub(crate) use core::hint::spin_loop;

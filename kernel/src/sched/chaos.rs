@@ -2,6 +2,7 @@
 //!
 //! Slices become random, 5 µs to 200 µs long, and each timer interrupt preempts. Deterministic runs take
 //! their preemption points from here; soak runs find races with it.
+#![forbid(unsafe_code)]
 
 use core::sync::atomic::{AtomicBool, Ordering};
 

@@ -2,6 +2,7 @@
 //!
 //! Checked by each core just before it halts; the last one to go idle sees all the others there. Goroutines
 //! and timers of the runtime itself (flag *system*) do not count, or a console would hide every deadlock.
+#![forbid(unsafe_code)]
 
 use core::sync::atomic::{AtomicU32, Ordering};
 

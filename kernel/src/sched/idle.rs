@@ -15,6 +15,7 @@
 //! already lowered and wakes somebody (unless another searcher is still counted, of whom the same holds).
 //! A searcher that finds work and was the last one wakes another before it runs it, so that a burst of
 //! work fans out. A P is put on the idle list *before* I1, so S3 finds it there.
+#![forbid(unsafe_code)]
 
 use crate::shim::{AtomicU32, Ordering, fence};
 

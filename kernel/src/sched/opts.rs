@@ -1,4 +1,5 @@
 //! Degraded modes that bisect bugs now and become lab skeletons later: `sched=nosteal`, `asyncpreemptoff=1`.
+#![forbid(unsafe_code)]
 
 use core::sync::atomic::{AtomicBool, Ordering};
 

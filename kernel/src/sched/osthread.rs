@@ -6,6 +6,7 @@
 //!
 //! A core that picks a G locked elsewhere puts it back on the global queue and hands its own P to the locked
 //! core if that one sleeps, else asks it to look.
+#![forbid(unsafe_code)]
 
 use core::sync::atomic::Ordering;
 

@@ -1,6 +1,7 @@
 //! Why a goroutine waits: what dumps and traces print.
 //!
 //! One byte in the G. The texts are Go's, so that a reader of Go dumps feels at home.
+#![forbid(unsafe_code)]
 
 use core::fmt;
 

@@ -18,6 +18,7 @@
 //!
 //! After the idea of Go's per-P queues (Vyukov, "Scalable Go Scheduler Design Doc", 2012); the ring is the
 //! bounded single-producer variant of Chase and Lev's deque without the owner's pop at the bottom.
+#![forbid(unsafe_code)]
 
 use core::ptr;
 

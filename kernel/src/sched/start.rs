@@ -2,6 +2,7 @@
 //!
 //! Each core gets its block and g0 (the stack it booted on), then lives in `find::run`. The boot core makes
 //! the Ps, the main goroutine, and lets the others in; they start idle and are woken for work.
+#![forbid(unsafe_code)]
 
 use core::sync::atomic::{AtomicBool, Ordering};
 

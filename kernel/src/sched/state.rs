@@ -21,6 +21,7 @@
 //! 1 `gfree` (made), 2 `spawn`, 3 `execute`, 4 `park`, 5 `ready`, 6 asynchronous preemption, 7 its commit
 //! step, 8/9 `blocking` in and out, 10 `yield_now`, 11 return without a P or preempted there, 12 exit.
 //! The scan bit (for the collector) may be set on any of them by whoever scans the stack.
+#![forbid(unsafe_code)]
 
 use core::fmt;
 

@@ -6,6 +6,7 @@
 //! `  P{id}: status={n} schedtick={n} syscalltick={n} m={core|nil} runqsize={n} gfreecnt={n} timerslen={0|1}`,
 //! `  M{id}: p={P|nil} curg={G|nil} spinning={bool} lockedg={G|nil}`,
 //! `  G{id}: status={n}({reason}) m={core|nil} lockedm={core|nil}`.
+#![forbid(unsafe_code)]
 
 use core::{
     fmt::{self, Write},

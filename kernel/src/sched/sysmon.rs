@@ -11,6 +11,7 @@
 //! (its queue, the global queue, a due timer). If a core is idle, wake it: it takes the P over. Else, if
 //! another core runs goroutines, divert that one: its g0 moves the P's queue to the global queue. Else the
 //! blocking goroutine sits on the last core: preempt it.
+#![forbid(unsafe_code)]
 
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 

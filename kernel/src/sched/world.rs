@@ -4,6 +4,7 @@
 //! P in a call, asks every running core's goroutine off, and waits until the last P has stopped. A core that
 //! finds `STW` set in `schedule` hands in its P and sleeps. Cores in `blocking` go on without a P and find
 //! none when they return; they sleep, too. Start gives Ps with work to idle cores, the rest to the idle list.
+#![forbid(unsafe_code)]
 
 use core::{
     hint::spin_loop,

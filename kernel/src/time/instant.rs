@@ -1,4 +1,5 @@
 //! A point in time on the monotonic clock, with `std`'s interface.
+#![forbid(unsafe_code)]
 
 use core::{
     fmt,
