@@ -36,7 +36,7 @@ pub mod sched;
 pub mod test;
 pub mod time;
 #[cfg(target_os = "none")]
-mod trace;
+pub mod trace;
 
 pub use burrow_macros::{main, test};
 #[doc(hidden)]

@@ -70,6 +70,19 @@ pub fn stack(all: bool) -> String {
     text
 }
 
+/// A line for each P, each core and each goroutine: what `scheddetail=1` prints after the `SCHED` line. The grammar is
+/// told in the source of [`SchedStats`].
+///
+/// ```
+/// assert!(burrow::runtime::sched_detail().starts_with("  P0: status="));
+/// ```
+pub fn sched_detail() -> String {
+    let mut text = String::new();
+    // A String takes everything.
+    let _ = sched::write_detail(&mut text);
+    text
+}
+
 /// Memory that goroutine stacks take now, in bytes: pages touched, not the ranges reserved.
 ///
 /// ```

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     arch,
-    sched::{Builder, sched_stats, write_detail},
+    sched::{Builder, sched_stats},
 };
 
 /// A program that `run NAME` starts.
@@ -115,9 +115,7 @@ fn do_top(_: &[Program], args: &[&str]) -> Result<(), Refusal> {
 }
 
 fn sched() {
-    let mut text = alloc::format!("{}\n", sched_stats());
-    // A String takes everything.
-    let _ = write_detail(&mut text);
+    let text = alloc::format!("{}\n{}", sched_stats(), crate::runtime::sched_detail());
     crate::print::raw(text.as_bytes());
 }
 
