@@ -5,12 +5,13 @@
 mod busy;
 mod contain;
 mod hog;
+mod select;
 mod sieve;
 mod stack;
 
 use burrow::{console::Program, prelude::*};
 
-const PARTS: [Program; 4] = [
+const PARTS: [Program; 5] = [
     Program {
         name: "sieve",
         about: "primes, on one core and on all",
@@ -20,6 +21,11 @@ const PARTS: [Program; 4] = [
         name: "hog",
         about: "a goroutine that never gives up its core, on every core",
         run: hog::run,
+    },
+    Program {
+        name: "select",
+        about: "waiting for several channels at once, but not for ever",
+        run: select::run,
     },
     Program {
         name: "contain",
