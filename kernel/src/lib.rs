@@ -33,6 +33,7 @@ pub mod prelude;
 #[cfg(target_os = "none")]
 pub mod runtime;
 pub mod sched;
+pub mod sync;
 pub mod test;
 pub mod time;
 #[cfg(target_os = "none")]

@@ -1,0 +1,328 @@
+//! `Mutex`: mutual exclusion that parks.
+//!
+//! Two words: `state` = LOCKED | WOKEN | STARVING | number of waiters, and `sema`, on which they sleep.
+//!
+//! *Normal mode*: unlocking wakes the first waiter, who then competes with whoever arrives (a goroutine that is
+//! on a core already usually wins, which saves a switch: "barging"). WOKEN says that somebody is awake
+//! and competing, so an unlock need not wake another. A newcomer spins a little first if another core may be
+//! about to unlock.
+//!
+//! *Starvation mode*: a waiter that has waited for more than 1 ms sets STARVING; from then on an unlock hands
+//! the mutex to the first sleeper directly: LOCKED stays clear for that moment, but nobody else takes a
+//! STARVING mutex; newcomers queue up. The new owner ends the mode if it is the last waiter or waited less than
+//! 1 ms. A waiter that lost the competition sleeps in front of the others, so order of arrival is kept.
+//!
+//! | from | to | by |
+//! | --- | --- | --- |
+//! | 0 | LOCKED | `lock`, `try_lock` |
+//! | LOCKED | 0 | `unlock` |
+//! | LOCKED, waiters | waiters+1 | `lock_slow`, then asleep |
+//! | waiters, not STARVING | waiters-1, WOKEN | `unlock_slow`, wakes one |
+//! | STARVING, waiters | LOCKED, waiters-1 | the one that was handed it |
+
+use core::{
+    cell::UnsafeCell,
+    fmt,
+    marker::PhantomData,
+    ops::{Deref, DerefMut},
+};
+
+use super::sema;
+use crate::{
+    arch,
+    sched::{self, WaitReason},
+    shim::{AtomicU32, Ordering, spin_loop},
+};
+
+const LOCKED: u32 = 1;
+const WOKEN: u32 = 2;
+const STARVING: u32 = 4;
+const WAITER: u32 = 8;
+
+/// How long a waiter lets others overtake it (ns).
+const STARVING_AFTER: u64 = 1_000_000;
+const SPIN_ROUNDS: u32 = 4;
+const SPINS: u32 = 30;
+
+/// A mutex without data and guard, for protocols that unlock elsewhere than they locked.
+///
+/// ```
+/// let m = burrow::sync::RawMutex::new();
+/// m.lock();
+/// assert!(!m.try_lock());
+/// m.unlock();
+/// ```
+#[repr(C)]
+pub struct RawMutex {
+    state: AtomicU32,
+    sema: AtomicU32,
+}
+
+impl RawMutex {
+    shim_const_fn! {
+        /// An unlocked mutex.
+        pub fn new() -> Self {
+            Self { state: AtomicU32::new(0), sema: AtomicU32::new(0) }
+        }
+    }
+
+    /// Locks; waits until it can.
+    #[inline]
+    pub fn lock(&self) {
+        // Acquire: pairs with the Release in `unlock`.
+        if self.state.compare_exchange(0, LOCKED, Ordering::Acquire, Ordering::Relaxed).is_err() {
+            self.lock_slow();
+        }
+    }
+
+    /// Locks if that needs no waiting.
+    #[inline]
+    pub fn try_lock(&self) -> bool {
+        let old = self.state.load(Ordering::Relaxed);
+        old & (LOCKED | STARVING) == 0
+            // Acquire: pairs with the Release in `unlock`.
+            && self.state.compare_exchange(old, old | LOCKED, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+
+    /// Unlocks; any goroutine may.
+    ///
+    /// # Fatal errors
+    /// If it is not locked: the program ends.
+    #[inline]
+    pub fn unlock(&self) {
+        // Release: pairs with the Acquire in `lock` and its kin.
+        let old = self.state.fetch_sub(LOCKED, Ordering::Release);
+        if old != LOCKED {
+            self.unlock_slow(old);
+        }
+    }
+
+    /// Is it locked now? A hint.
+    pub fn is_locked(&self) -> bool {
+        self.state.load(Ordering::Relaxed) & LOCKED != 0
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn lock_slow(&self) {
+        let (mut since, mut starving, mut awake, mut rounds) = (None::<u64>, false, false, 0);
+        let mut old = self.state.load(Ordering::Relaxed);
+        loop {
+            // Spin while it is locked and not starving: the holder may be about to unlock on another core.
+            if old & (LOCKED | STARVING) == LOCKED && rounds < SPIN_ROUNDS && arch::core_count() > 1 {
+                if !awake && old & WOKEN == 0 && old >= WAITER {
+                    // Tell `unlock` that somebody is awake, so that it wakes nobody else.
+                    awake = self
+                        .state
+                        .compare_exchange(old, old | WOKEN, Ordering::Relaxed, Ordering::Relaxed)
+                        .is_ok();
+                }
+                if cfg!(loom) {
+                    rounds = SPIN_ROUNDS;
+                }
+                for _ in 0..SPINS {
+                    spin_loop();
+                }
+                rounds += 1;
+                old = self.state.load(Ordering::Relaxed);
+                continue;
+            }
+            let mut new = old;
+            if old & STARVING == 0 {
+                new |= LOCKED; // a starving mutex is not for newcomers
+            }
+            if old & (LOCKED | STARVING) != 0 {
+                new += WAITER;
+            }
+            if starving && old & LOCKED != 0 {
+                new |= STARVING;
+            }
+            if awake {
+                new &= !WOKEN;
+            }
+            // Acquire: pairs with the Release in `unlock`.
+            if let Err(now) = self.state.compare_exchange(old, new, Ordering::Acquire, Ordering::Relaxed) {
+                old = now;
+                continue;
+            }
+            if old & (LOCKED | STARVING) == 0 {
+                return; // ours
+            }
+            let again = since.is_some();
+            let start = *since.get_or_insert_with(sched::now_ns);
+            sema::acquire(&self.sema, again, WaitReason::MutexLock);
+            let waited = sched::now_ns().wrapping_sub(start);
+            starving = starving || waited > STARVING_AFTER;
+            old = self.state.load(Ordering::Relaxed);
+            if old & STARVING != 0 {
+                // It was handed to us: nobody else may take it, but LOCKED and the count are ours to correct.
+                let mut delta = LOCKED.wrapping_sub(WAITER);
+                if !starving || old / WAITER == 1 {
+                    delta = delta.wrapping_sub(STARVING);
+                }
+                // Acquire: pairs with the Release in `unlock`.
+                self.state.fetch_add(delta, Ordering::Acquire);
+                return;
+            }
+            (awake, rounds) = (true, 0);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn unlock_slow(&self, before: u32) {
+        if before & LOCKED == 0 {
+            crate::panic::fatal("sync: unlock of unlocked mutex");
+        }
+        let mut old = before - LOCKED;
+        if old & STARVING != 0 {
+            // Straight to the first sleeper, who also gets the rest of our time slice.
+            sema::release(&self.sema, true);
+            return;
+        }
+        loop {
+            // Nobody to wake, or somebody is awake (or has locked it) already.
+            if old < WAITER || old & (LOCKED | WOKEN | STARVING) != 0 {
+                return;
+            }
+            let new = (old - WAITER) | WOKEN;
+            match self.state.compare_exchange(old, new, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return sema::release(&self.sema, false),
+                Err(now) => old = now,
+            }
+        }
+    }
+}
+
+impl Default for RawMutex {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for RawMutex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_locked() { "RawMutex(locked)" } else { "RawMutex(free)" })
+    }
+}
+
+/// A value that one goroutine at a time may use; the others park.
+///
+/// Does not poison: if its holder panics, the guard unlocks on the way out.
+///
+/// ```
+/// use burrow::sync::Mutex;
+/// static TOTAL: Mutex<u64> = Mutex::new(0);
+/// *TOTAL.lock() += 2;
+/// assert_eq!(*TOTAL.lock(), 2);
+/// ```
+pub struct Mutex<T: ?Sized> {
+    raw: RawMutex,
+    value: UnsafeCell<T>,
+}
+
+// SAFETY: one goroutine at a time gets at the value.
+unsafe impl<T: ?Sized + Send> Sync for Mutex<T> {}
+// SAFETY: owning the mutex is owning the value.
+unsafe impl<T: ?Sized + Send> Send for Mutex<T> {}
+
+impl<T> Mutex<T> {
+    shim_const_fn! {
+        /// An unlocked mutex around `value`.
+        pub fn new(value: T) -> Self {
+            Self { raw: RawMutex::new(), value: UnsafeCell::new(value) }
+        }
+    }
+
+    /// The value.
+    pub fn into_inner(self) -> T {
+        self.value.into_inner()
+    }
+}
+
+impl<T: ?Sized> Mutex<T> {
+    /// Locks; waits until it can. The guard unlocks.
+    #[inline]
+    pub fn lock(&self) -> MutexGuard<'_, T> {
+        self.raw.lock();
+        MutexGuard { mutex: self, _here: PhantomData }
+    }
+
+    /// Locks if that needs no waiting.
+    #[inline]
+    pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        self.raw.try_lock().then_some(MutexGuard { mutex: self, _here: PhantomData })
+    }
+
+    /// The value without locking, given that nobody else can have it.
+    pub fn get_mut(&mut self) -> &mut T {
+        self.value.get_mut()
+    }
+
+    /// Is it locked now? A hint.
+    pub fn is_locked(&self) -> bool {
+        self.raw.is_locked()
+    }
+}
+
+impl<T: Default> Default for Mutex<T> {
+    fn default() -> Self {
+        Self::new(T::default())
+    }
+}
+
+impl<T> From<T> for Mutex<T> {
+    fn from(value: T) -> Self {
+        Self::new(value)
+    }
+}
+
+impl<T: ?Sized + fmt::Debug> fmt::Debug for Mutex<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.try_lock() {
+            Some(g) => f.debug_tuple("Mutex").field(&&*g).finish(),
+            None => f.write_str("Mutex(<locked>)"),
+        }
+    }
+}
+
+/// Access to the value of a [`Mutex`]; unlocks when dropped.
+#[must_use = "the mutex is locked only while the guard lives"]
+pub struct MutexGuard<'a, T: ?Sized> {
+    mutex: &'a Mutex<T>,
+    /// Stays with the goroutine that locked, as std's does: `!Send`.
+    _here: PhantomData<*const ()>,
+}
+
+// SAFETY: a shared guard only gives `&T`.
+unsafe impl<T: ?Sized + Sync> Sync for MutexGuard<'_, T> {}
+
+impl<T: ?Sized> Deref for MutexGuard<'_, T> {
+    type Target = T;
+    #[inline]
+    fn deref(&self) -> &T {
+        // SAFETY: the guard holds the lock.
+        unsafe { &*self.mutex.value.get() }
+    }
+}
+
+impl<T: ?Sized> DerefMut for MutexGuard<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: the guard holds the lock, and is borrowed mutably.
+        unsafe { &mut *self.mutex.value.get() }
+    }
+}
+
+impl<T: ?Sized> Drop for MutexGuard<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        self.mutex.raw.unlock();
+    }
+}
+
+impl<T: ?Sized + fmt::Debug> fmt::Debug for MutexGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}

@@ -1,0 +1,140 @@
+//! `WaitGroup`: wait until a number of goroutines are done.
+//!
+//! One word: the counter in the high half, the number of waiters in the low half, so that "the counter reached
+//! zero and so many wait" is one atomic answer. Whoever brings the counter to zero clears the word and wakes
+//! them all. Misuse that Go only documents panics here as far as it can be seen: a negative counter, `add` from
+//! zero while others wait, and reuse before an earlier `wait` has returned.
+#![forbid(unsafe_code)]
+
+use alloc::sync::Arc;
+use core::fmt;
+
+use super::sema;
+use crate::{
+    sched::{self, WaitReason},
+    shim::{AtomicU32, AtomicU64, Ordering},
+};
+
+/// Waits for a group of goroutines.
+///
+/// ```
+/// use std::sync::{Arc, atomic::{AtomicU32, Ordering}};
+/// use burrow::sync::WaitGroup;
+/// let (wg, sum) = (Arc::new(WaitGroup::new()), Arc::new(AtomicU32::new(0)));
+/// for i in 1..=4 {
+///     let sum = sum.clone();
+///     wg.go(move || { sum.fetch_add(i, Ordering::Relaxed); });
+/// }
+/// wg.wait();
+/// assert_eq!(sum.load(Ordering::Relaxed), 10);
+/// ```
+pub struct WaitGroup {
+    state: AtomicU64,
+    sema: AtomicU32,
+}
+
+const ONE: u64 = 1 << 32;
+
+fn counter(state: u64) -> i32 {
+    (state >> 32) as i32
+}
+
+impl WaitGroup {
+    shim_const_fn! {
+        /// A group of nobody.
+        pub fn new() -> Self {
+            Self { state: AtomicU64::new(0), sema: AtomicU32::new(0) }
+        }
+    }
+
+    /// Adds `n` (which may be negative) to the number of goroutines to wait for.
+    ///
+    /// # Panics
+    /// If the number becomes negative, or rises from zero while somebody waits.
+    pub fn add(&self, n: i32) {
+        let delta = (i64::from(n) << 32) as u64;
+        // AcqRel: what each member did before its `done` happens before the last one wakes the waiters.
+        let new = self.state.fetch_add(delta, Ordering::AcqRel).wrapping_add(delta);
+        let (count, waiters) = (counter(new), new as u32);
+        if count < 0 {
+            panic!("sync: negative WaitGroup counter");
+        }
+        if waiters != 0 && n > 0 && count == n {
+            panic!("sync: WaitGroup misuse: add called concurrently with wait");
+        }
+        if count > 0 || waiters == 0 {
+            return;
+        }
+        // Zero, and somebody waits: nobody may add or begin to wait now.
+        if self.state.compare_exchange(new, 0, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+            panic!("sync: WaitGroup misuse: add called concurrently with wait");
+        }
+        for _ in 0..waiters {
+            sema::release(&self.sema, false);
+        }
+    }
+
+    /// One of them is done.
+    ///
+    /// # Panics
+    /// If there was none left.
+    #[inline]
+    pub fn done(&self) {
+        self.add(-1);
+    }
+
+    /// Waits until all are done.
+    ///
+    /// # Panics
+    /// If the group is used again before this has returned.
+    pub fn wait(&self) {
+        let mut old = self.state.load(Ordering::Acquire); // pairs with the Release half in `add`
+        loop {
+            if counter(old) == 0 {
+                return;
+            }
+            match self.state.compare_exchange_weak(old, old + 1, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => break,
+                Err(now) => old = now,
+            }
+        }
+        sema::acquire(&self.sema, false, WaitReason::WaitGroupWait);
+        if self.state.load(Ordering::Acquire) != 0 {
+            panic!("sync: WaitGroup is reused before previous wait has returned");
+        }
+    }
+
+    /// Starts `f` as a goroutine of the group; it is done when `f` ends, however it ends.
+    #[track_caller]
+    pub fn go<F: FnOnce() + Send + 'static>(self: &Arc<Self>, f: F) {
+        struct Done(Arc<WaitGroup>);
+        impl Drop for Done {
+            fn drop(&mut self) {
+                self.0.done();
+            }
+        }
+        self.add(1);
+        let done = Done(self.clone());
+        sched::go(move || {
+            let _done = done;
+            f();
+        });
+    }
+
+    /// How many are not done yet.
+    pub fn count(&self) -> u32 {
+        (self.state.load(Ordering::Relaxed) / ONE) as u32
+    }
+}
+
+impl Default for WaitGroup {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for WaitGroup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "WaitGroup({})", self.count())
+    }
+}
