@@ -107,10 +107,6 @@ pub(super) fn goid() -> u64 {
 ///
 /// The runtime's own catch (a goroutine's entry); users call [`recover`](super::recover), which passes
 /// goexit on.
-#[expect(
-    clippy::result_large_err,
-    reason = "a boxed panic would need memory when there is none"
-)]
 pub fn catch<T>(f: impl FnOnce() -> T) -> Result<T, Unwound> {
     let state = seam::state();
     let outer = state.innermost.get();

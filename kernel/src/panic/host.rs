@@ -29,7 +29,6 @@ impl Backtrace {
 struct Cargo(Unwound);
 
 /// Runs `f`; a panic or goexit that leaves it comes back as `Err`.
-#[expect(clippy::result_large_err, reason = "the same type as on metal")]
 pub fn catch<T>(f: impl FnOnce() -> T) -> Result<T, Unwound> {
     catch_unwind(AssertUnwindSafe(f)).map_err(|payload| {
         let payload = match payload.downcast::<Cargo>() {

@@ -198,7 +198,6 @@ impl Panic {
     /// let p = burrow::recover(|| burrow::panic_any(7_u32)).unwrap_err();
     /// assert_eq!(p.downcast::<u32>().ok(), Some(7));
     /// ```
-    #[expect(clippy::result_large_err, reason = "gives the panic back unchanged")]
     pub fn downcast<T: 'static>(mut self) -> Result<T, Panic> {
         match self.payload.take().map(|b| b.downcast::<T>()) {
             Some(Ok(v)) => Ok(*v),

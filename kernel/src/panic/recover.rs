@@ -16,10 +16,6 @@ use super::{Kind, Panic, Unwound, payload::Message, raise};
 /// let p = burrow::recover(|| None::<u8>.unwrap()).unwrap_err();
 /// assert!(p.to_string().contains("None"));
 /// ```
-#[expect(
-    clippy::result_large_err,
-    reason = "a boxed panic would need memory when there is none"
-)]
 pub fn recover<T>(f: impl FnOnce() -> T) -> Result<T, Panic> {
     match super::catch(f) {
         Ok(v) => Ok(v),

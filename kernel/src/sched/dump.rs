@@ -18,7 +18,7 @@ use crate::{
 
 /// What a listing shows of one goroutine.
 #[derive(Clone, Debug)]
-pub struct GInfo {
+pub(crate) struct GInfo {
     /// Goroutine id.
     pub id: u64,
     /// Name, empty if none.

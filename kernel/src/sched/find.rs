@@ -343,7 +343,7 @@ pub(crate) fn core_sleep(core: &'static Core, m: &M) {
         if slot.finish() {
             break;
         }
-        if wake_self(core, m) {
+        if wake_self(core) {
             sysmon::leave_idle(core);
             return;
         }
@@ -370,7 +370,7 @@ fn window() {
 }
 
 /// Awake without a kick: is there a reason to run? Takes itself off the idle list if so.
-fn wake_self(core: &'static Core, m: &M) -> bool {
+fn wake_self(core: &'static Core) -> bool {
     let now = clock::now_ns();
     let mut hint = None;
     for p in p::first(global::procs()) {

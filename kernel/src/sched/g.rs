@@ -30,7 +30,7 @@ pub(crate) const FLAG_SYSTEM: u32 = 1;
 pub(crate) const FLAG_BLOCKING: u32 = 2;
 
 /// Commit step of a park: `false` cancels it.
-pub type CommitFn = unsafe fn(GPtr, *mut ()) -> bool;
+pub(crate) type CommitFn = unsafe fn(GPtr, *mut ()) -> bool;
 
 /// One goroutine. See the table in the file head.
 #[repr(C)]

@@ -26,7 +26,7 @@ const KICKED: u32 = 2;
 /// What the waker has to do after [`ParkSlot::kick`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use = "a halted core needs its interrupt"]
-pub enum Kick {
+pub(crate) enum Kick {
     /// The core was awake and will see the kick.
     Seen,
     /// The core has halted, or is about to: send it an interrupt.
@@ -34,60 +34,60 @@ pub enum Kick {
 }
 
 /// One core's place to sleep, a view of its `park` word.
-pub struct ParkSlot<'a>(pub &'a AtomicU32);
+pub(crate) struct ParkSlot<'a>(pub &'a AtomicU32);
 
 impl ParkSlot<'_> {
     /// About to halt. `false`: a kick came first, do not. Own core only, interrupts off.
     #[must_use]
-    pub fn prepare(&self) -> bool {
+    pub(crate) fn prepare(&self) -> bool {
         // Acquire on failure: pairs with the Release half of `kick`: what the waker wrote is visible.
         self.0.compare_exchange(EMPTY, HALTED, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
     /// Awake again: was there a kick? Clears it. Own core only.
-    pub fn finish(&self) -> bool {
+    pub(crate) fn finish(&self) -> bool {
         self.0.swap(EMPTY, Ordering::AcqRel) == KICKED
     }
 
     /// Wakes the core, from any core.
-    pub fn kick(&self) -> Kick {
+    pub(crate) fn kick(&self) -> Kick {
         // Release: publishes what the waker prepared for the core. Acquire: sees HALTED's prelude.
         if self.0.swap(KICKED, Ordering::AcqRel) == HALTED { Kick::SendIpi } else { Kick::Seen }
     }
 }
 
 /// The number of Ms that are searching for work.
-pub struct Spinners(AtomicU32);
+pub(crate) struct Spinners(AtomicU32);
 
 impl Spinners {
     shim_const_fn! {
         /// Nobody searches.
-        pub fn new() -> Self {
+        pub(crate) fn new() -> Self {
             Self(AtomicU32::new(0))
         }
     }
 
     /// Ms searching now.
     #[inline]
-    pub fn count(&self) -> u32 {
+    pub(crate) fn count(&self) -> u32 {
         self.0.load(Ordering::Relaxed)
     }
 
     /// The submitter's steps S2 and S3, after it published work: should it try to wake somebody?
     /// `idle_ps` is the mirror of the idle P count, read after the fence.
     #[inline]
-    pub fn submitter_should_wake(&self, idle_ps: &AtomicU32) -> bool {
+    pub(crate) fn submitter_should_wake(&self, idle_ps: &AtomicU32) -> bool {
         fence(Ordering::SeqCst); // S2, partner: I2 in `stop`
         idle_ps.load(Ordering::Relaxed) != 0 && self.0.load(Ordering::Relaxed) == 0
     }
 
     /// Becomes the one searcher on behalf of a submitter. `false`: somebody else did.
-    pub fn claim_first(&self) -> bool {
+    pub(crate) fn claim_first(&self) -> bool {
         self.0.compare_exchange(0, 1, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
     /// One more searcher, if at most half of the busy Ps would search.
-    pub fn try_start(&self, busy_ps: u32) -> bool {
+    pub(crate) fn try_start(&self, busy_ps: u32) -> bool {
         if 2 * self.0.load(Ordering::Relaxed) < busy_ps {
             self.0.fetch_add(1, Ordering::AcqRel);
             return true;
@@ -96,13 +96,13 @@ impl Spinners {
     }
 
     /// One more searcher, unconditionally (a core that found work while it was about to sleep).
-    pub fn start(&self) {
+    pub(crate) fn start(&self) {
         self.0.fetch_add(1, Ordering::AcqRel);
     }
 
     /// A searcher stops, either with work or before it sleeps. Returns whether it was the last. The caller
     /// that stops without work must look at every queue again afterwards (I3).
-    pub fn stop(&self) -> bool {
+    pub(crate) fn stop(&self) -> bool {
         let before = self.0.fetch_sub(1, Ordering::AcqRel); // I1
         debug_assert!(before > 0, "more searchers stopped than started");
         fence(Ordering::SeqCst); // I2, partner: S2 in `submitter_should_wake`

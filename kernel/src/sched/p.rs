@@ -29,7 +29,7 @@ use crate::{
 /// A P's status.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u32)]
-pub enum PStatus {
+pub(crate) enum PStatus {
     /// On the idle list.
     Idle = 0,
     /// Held by a core.
@@ -44,7 +44,7 @@ pub enum PStatus {
 
 impl PStatus {
     /// The status of a stored word.
-    pub fn from_word(w: u32) -> PStatus {
+    pub(crate) fn from_word(w: u32) -> PStatus {
         use PStatus::*;
         [Idle, Running, Syscall, GcStop, Dead][(w as usize).min(4)]
     }
@@ -68,7 +68,7 @@ pub(crate) fn bump(c: &AtomicU64) {
 
 /// One processor. See the file head.
 #[repr(C, align(128))]
-pub struct P {
+pub(crate) struct P {
     pub(crate) runq: RunQueue<G>,
     pub(crate) id: Cell<u32>,
     pub(crate) status: AtomicU32,
@@ -149,12 +149,12 @@ impl P {
 
     /// Index of the P.
     #[inline(always)]
-    pub fn id(&self) -> usize {
+    pub(crate) fn id(&self) -> usize {
         self.id.get() as usize
     }
 
     /// The status now.
-    pub fn status(&self) -> PStatus {
+    pub(crate) fn status(&self) -> PStatus {
         PStatus::from_word(self.status.load(Ordering::Acquire))
     }
 

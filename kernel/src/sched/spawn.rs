@@ -253,13 +253,9 @@ pub(crate) fn start<F: FnOnce() + Send>(
 ) -> Result<GPtr, SpawnError> {
     if size_of::<F>() > INLINE_CLOSURE || align_of::<F>() > 16 {
         let b = crate::mem::try_box(f).map_err(|_| SpawnError::OutOfMemory)?;
-        return start_small(move || run_boxed(b), how, at);
+        return start_small(b, how, at);
     }
     start_small(f, how, at)
-}
-
-fn run_boxed<F: FnOnce()>(b: Box<F>) {
-    (*b)();
 }
 
 fn start_small<F: FnOnce() + Send>(

@@ -20,7 +20,7 @@
 //! ```
 //! 1 `gfree` (made), 2 `spawn`, 3 `execute`, 4 `park`, 5 `ready`, 6 asynchronous preemption, 7 its commit
 //! step, 8/9 `blocking` in and out, 10 `yield_now`, 11 return without a P or preempted there, 12 exit.
-//! The scan bit (for the collector) may be set on any of them by whoever scans the stack.
+//! A scan bit (for the collector, 0x100) will be set on any of them by whoever scans the stack.
 #![forbid(unsafe_code)]
 
 use core::fmt;
@@ -46,9 +46,6 @@ pub enum GState {
     /// Taken off its core asynchronously, not on a queue yet.
     Preempted = 7,
 }
-
-/// Set beside the state while the stack is being scanned.
-pub const SCAN_BIT: u32 = 0x100;
 
 /// All legal steps (from, to).
 const LEGAL: [(GState, GState); 16] = {
@@ -109,7 +106,7 @@ mod tests {
     fn words_and_states_agree() {
         for w in 0..8 {
             assert_eq!(GState::from_word(w) as u32, w);
-            assert_eq!(GState::from_word(w | SCAN_BIT) as u32, w);
+            assert_eq!(GState::from_word(w | 0x100) as u32, w);
         }
     }
 

@@ -92,7 +92,6 @@ fn run_one(test: &TestDesc) -> Result<(), String> {
     }
 }
 
-#[expect(clippy::result_large_err, reason = "what `join` returns")]
 fn judge(test: &TestDesc, result: Result<(), Panic>) -> Result<(), String> {
     if let Some(code) = test.exit {
         return Err(format!(

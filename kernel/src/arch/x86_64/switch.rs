@@ -65,6 +65,9 @@ pub unsafe extern "C-unwind" fn switch(save: *mut usize, load: usize) {
 
 /// The second half of `switch`: the stack pointer is at a [`SwitchFrame`]; continue it. Also where the
 /// interrupt return of an asynchronous preemption lands, on g0.
+///
+/// # Safety
+/// 1. The stack pointer is at a [`SwitchFrame`] of this core; preempt count 1, interrupts off.
 #[unsafe(naked)]
 pub unsafe extern "C-unwind" fn switch_tail() {
     naked_asm!(
