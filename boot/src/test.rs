@@ -289,6 +289,11 @@ fn boot(cfg: &Config, payload: &Payload, selection: &Selection, tally: &mut Tall
                             let said = format!("the kernel begins with test {begins}, not {from}");
                             return Ok(BootEnd::Broken(said + ": it does not see its command line"));
                         }
+                        if total == 0 {
+                            let why =
+                                "the image holds no tests: nothing was registered, or the linker lost it";
+                            return Ok(BootEnd::Broken(why.to_string()));
+                        }
                         (tally.total, tally.run) = (total, run);
                         if !tally.announced && !selection.list {
                             println!("\nrunning {run} test{}", if run == 1 { "" } else { "s" });
