@@ -48,7 +48,7 @@ test: setup ## run the tests inside QEMU (T=name SMP=8 SEED=7 DET=1)
 	@cargo test --quiet --no-fail-fast $(PROFILE) -p burrow-tests $(T)
 
 test-det: setup ## deterministic mode: two runs with one seed must print the same, byte for byte
-	@SMP=$(or $(SMP),4) DET=1 SEED=$(or $(SEED),7) REPEAT=2 cargo test --quiet -p burrow-tests --test det
+	@SMP=$(or $(SMP),4) DET=1 SEED=$(or $(SEED),7) OPTS="chaos=$(or $(SEED),7) $(OPTS)" REPEAT=2 cargo test --quiet -p burrow-tests --test det
 
 test-examples: setup ## run every program in examples/ as a test (T=name)
 	@boot/run examples $(T)
