@@ -143,9 +143,16 @@ fn exit(_: &[Program], args: &[&str]) -> Result<(), Refusal> {
 
 /// Runs `f` as a goroutine; its panic is shown, not passed on. `true` if it did not panic.
 fn contain(name: &str, f: impl FnOnce() + Send + 'static) -> bool {
-    match Builder::new().name(name).spawn(f).map(|h| h.join()) {
-        Ok(Ok(())) => true,
-        Ok(Err(p)) => {
+    let goroutine = match Builder::new().name(name).spawn(f) {
+        Ok(handle) => handle,
+        Err(e) => {
+            crate::println!("{name}: {e}");
+            return false;
+        }
+    };
+    match goroutine.join() {
+        Ok(()) => true,
+        Err(p) => {
             crate::println!("goroutine {} ({name}) panicked: {p}", p.goid());
             if let Some(at) = p.location() {
                 crate::println!("\tat {at}");
@@ -154,10 +161,6 @@ fn contain(name: &str, f: impl FnOnce() + Send + 'static) -> bool {
             // A String takes everything.
             let _ = crate::panic::backtrace::write_frames(&mut frames, p.backtrace().frames());
             crate::print::raw(frames.as_bytes());
-            false
-        }
-        Err(e) => {
-            crate::println!("{name}: {e}");
             false
         }
     }
