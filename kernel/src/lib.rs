@@ -32,6 +32,10 @@ pub mod panic;
 pub mod prelude;
 #[cfg(target_os = "none")]
 pub mod runtime;
+#[cfg(target_os = "none")]
+pub mod sched;
+#[cfg(not(target_os = "none"))]
+#[path = "sched/host.rs"]
 pub mod sched;
 pub mod sync;
 pub mod test;

@@ -70,7 +70,11 @@ impl RawMutex {
     #[inline]
     pub fn lock(&self) {
         // Acquire: pairs with the Release in `unlock`.
-        if self.state.compare_exchange(0, LOCKED, Ordering::Acquire, Ordering::Relaxed).is_err() {
+        if self
+            .state
+            .compare_exchange(0, LOCKED, Ordering::Acquire, Ordering::Relaxed)
+            .is_err()
+        {
             self.lock_slow();
         }
     }
@@ -141,7 +145,10 @@ impl RawMutex {
                 new &= !WOKEN;
             }
             // Acquire: pairs with the Release in `unlock`.
-            if let Err(now) = self.state.compare_exchange(old, new, Ordering::Acquire, Ordering::Relaxed) {
+            if let Err(now) = self
+                .state
+                .compare_exchange(old, new, Ordering::Acquire, Ordering::Relaxed)
+            {
                 old = now;
                 continue;
             }
@@ -186,7 +193,10 @@ impl RawMutex {
                 return;
             }
             let new = (old - WAITER) | WOKEN;
-            match self.state.compare_exchange(old, new, Ordering::Relaxed, Ordering::Relaxed) {
+            match self
+                .state
+                .compare_exchange(old, new, Ordering::Relaxed, Ordering::Relaxed)
+            {
                 Ok(_) => return sema::release(&self.sema, false),
                 Err(now) => old = now,
             }
@@ -202,7 +212,11 @@ impl Default for RawMutex {
 
 impl fmt::Debug for RawMutex {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.is_locked() { "RawMutex(locked)" } else { "RawMutex(free)" })
+        f.write_str(if self.is_locked() {
+            "RawMutex(locked)"
+        } else {
+            "RawMutex(free)"
+        })
     }
 }
 
@@ -245,13 +259,19 @@ impl<T: ?Sized> Mutex<T> {
     #[inline]
     pub fn lock(&self) -> MutexGuard<'_, T> {
         self.raw.lock();
-        MutexGuard { mutex: self, _here: PhantomData }
+        MutexGuard {
+            mutex: self,
+            _here: PhantomData,
+        }
     }
 
     /// Locks if that needs no waiting.
     #[inline]
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-        self.raw.try_lock().then_some(MutexGuard { mutex: self, _here: PhantomData })
+        self.raw.try_lock().then_some(MutexGuard {
+            mutex: self,
+            _here: PhantomData,
+        })
     }
 
     /// The value without locking, given that nobody else can have it.

@@ -249,7 +249,11 @@ pub(crate) fn release(sema: &AtomicU32, handoff: bool) {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use alloc::{boxed::Box, collections::BTreeMap, collections::VecDeque, vec::Vec};
+    use alloc::{
+        boxed::Box,
+        collections::{BTreeMap, VecDeque},
+        vec::Vec,
+    };
 
     use super::*;
 
@@ -269,7 +273,10 @@ mod tests {
             rng ^= rng << 13;
             rng ^= rng >> 7;
             rng ^= rng << 17;
-            let (i, add) = ((rng >> 20) as usize % words.len(), rng % 5 < if step < 30_000 { 3 } else { 1 });
+            let (i, add) = (
+                (rng >> 20) as usize % words.len(),
+                rng % 5 < if step < 30_000 { 3 } else { 1 },
+            );
             let key = key_of(&words[i]);
             if add {
                 let w = Box::new(Waiter {

@@ -66,7 +66,11 @@ impl WaitGroup {
             return;
         }
         // Zero, and somebody waits: nobody may add or begin to wait now.
-        if self.state.compare_exchange(new, 0, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+        if self
+            .state
+            .compare_exchange(new, 0, Ordering::AcqRel, Ordering::Relaxed)
+            .is_err()
+        {
             panic!("sync: WaitGroup misuse: add called concurrently with wait");
         }
         for _ in 0..waiters {
@@ -93,7 +97,10 @@ impl WaitGroup {
             if counter(old) == 0 {
                 return;
             }
-            match self.state.compare_exchange_weak(old, old + 1, Ordering::AcqRel, Ordering::Acquire) {
+            match self
+                .state
+                .compare_exchange_weak(old, old + 1, Ordering::AcqRel, Ordering::Acquire)
+            {
                 Ok(_) => break,
                 Err(now) => old = now,
             }

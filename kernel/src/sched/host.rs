@@ -1,0 +1,172 @@
+//! The scheduler's seam as an ordinary program: a thread for each goroutine.
+//!
+//! The same names as on metal (`current`, `park`, `park_unlock`, `ready`, `timer_heap`, …) over a mutex and a
+//! condition variable per goroutine. Channels, `select!`, `sync` and `time` run unchanged on it: for unit
+//! tests, documentation examples and, with loom's threads and locks instead of std's, for models. A thread that
+//! was not started here (a test's main thread) becomes a goroutine when it first asks who it is.
+//!
+//! What it keeps of the metal: a goroutine is `Waiting` before its commit step runs, `ready` finds it waiting,
+//! and it goes on only after `ready`. What it does not: Ps, stealing, preemption, deadlock detection.
+//!
+//! Under loom a G lives in the model's execution and is leaked with it.
+
+mod api;
+mod host_timer;
+#[cfg(test)]
+mod idle;
+mod reason;
+pub mod runq;
+#[path = "host_spawn.rs"]
+mod spawn;
+mod state;
+
+#[cfg(not(loom))]
+use std::{
+    sync::{Condvar, Mutex},
+    thread,
+};
+
+pub use api::{Builder, JoinHandle, Scope, ScopedJoinHandle, go, scope, spawn};
+pub(crate) use host_timer::{now_ns, timer_armed, timer_heap};
+#[cfg(loom)]
+use loom::{
+    sync::{Condvar, Mutex},
+    thread,
+};
+pub use reason::WaitReason;
+pub use spawn::SpawnError;
+pub use state::GState;
+
+use crate::lock::RawSpinLock;
+
+/// Commit step of a park: `false` cancels it.
+pub type CommitFn = unsafe fn(GPtr, *mut ()) -> bool;
+
+/// One goroutine.
+#[derive(Debug)]
+pub struct G {
+    id: u64,
+    state: Mutex<GState>,
+    changed: Condvar,
+}
+
+/// A goroutine, as the runtime passes it around. Valid for ever (Gs are leaked here).
+#[derive(Clone, Copy, Debug)]
+pub struct GPtr(&'static G);
+
+impl PartialEq for GPtr {
+    fn eq(&self, o: &Self) -> bool {
+        std::ptr::eq(self.0, o.0)
+    }
+}
+impl Eq for GPtr {}
+
+impl GPtr {
+    /// The goroutine id.
+    pub fn id(self) -> u64 {
+        self.0.id
+    }
+
+    fn new() -> GPtr {
+        // Ids are std's business even under loom: they order nothing.
+        static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
+        let id = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        GPtr(Box::leak(Box::new(G {
+            id,
+            state: Mutex::new(GState::Running),
+            changed: Condvar::new(),
+        })))
+    }
+
+    /// Moves between two states that the table allows.
+    fn step(self, from: GState, to: GState) {
+        let mut s = self.0.state.lock().expect("never poisoned");
+        assert_eq!(*s, from, "goroutine {} going {to}", self.0.id);
+        assert!(from.may_become(to));
+        *s = to;
+        drop(s);
+        self.0.changed.notify_one();
+    }
+
+    fn wait_until_ready(self) {
+        let mut s = self.0.state.lock().expect("never poisoned");
+        while *s != GState::Runnable {
+            s = self.0.changed.wait(s).expect("never poisoned");
+        }
+        *s = GState::Running;
+    }
+}
+
+#[cfg(not(loom))]
+thread_local! {
+    static CURRENT: GPtr = GPtr::new();
+}
+#[cfg(loom)]
+loom::thread_local! {
+    static CURRENT: GPtr = GPtr::new();
+}
+
+/// The running goroutine.
+pub fn current() -> GPtr {
+    CURRENT.with(|g| *g)
+}
+
+/// Parks the running goroutine: once it counts as waiting, `commit(g, arg)` makes it findable for its waker,
+/// or returns `false` to go on at once.
+pub fn park(_: WaitReason, commit: CommitFn, arg: *mut ()) {
+    let g = current();
+    g.step(GState::Running, GState::Waiting);
+    // SAFETY: the commit step and its argument come as a pair from the caller.
+    if !unsafe { commit(g, arg) } {
+        g.step(GState::Waiting, GState::Running);
+        return;
+    }
+    g.wait_until_ready();
+}
+
+/// Parks the running goroutine and releases `lock`, which it holds.
+pub fn park_unlock(_: WaitReason, lock: &RawSpinLock) {
+    let g = current();
+    g.step(GState::Running, GState::Waiting);
+    // SAFETY: 1. the caller holds it.
+    unsafe { lock.unlock() };
+    g.wait_until_ready();
+}
+
+/// Makes a waiting goroutine runnable.
+pub fn ready(g: GPtr) {
+    g.step(GState::Waiting, GState::Runnable);
+}
+
+/// Lets others run.
+pub fn yield_now() {
+    thread::yield_now();
+}
+
+/// Runs `f`; a thread may block here.
+pub fn blocking<T>(f: impl FnOnce() -> T) -> T {
+    f()
+}
+
+/// Next pseudo-random number of this thread.
+#[cfg(not(loom))]
+pub fn rand32() -> u32 {
+    use std::cell::Cell;
+    thread_local! {
+        static STATE: Cell<u64> = Cell::new(current().id().wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    }
+    STATE.with(|s| {
+        let mut x = s.get();
+        x ^= x >> 12;
+        x ^= x << 25;
+        x ^= x >> 27;
+        s.set(x);
+        (x.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32) as u32
+    })
+}
+
+/// A model explores interleavings, not numbers.
+#[cfg(loom)]
+pub fn rand32() -> u32 {
+    0x9000_0001
+}

@@ -1,0 +1,52 @@
+//! The host's clock and its one timer heap, served by one thread. Models have the heap but no thread.
+
+use crate::time::Timers;
+#[cfg(not(loom))]
+use crate::{
+    lock::{Rank, SpinLock},
+    time::TimerHeap,
+};
+
+/// Nanoseconds since the program began to look.
+pub(crate) fn now_ns() -> u64 {
+    static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+    START.get_or_init(std::time::Instant::now).elapsed().as_nanos() as u64 + 1
+}
+
+#[cfg(not(loom))]
+static TIMERS: Timers = SpinLock::new(Rank::Timers, TimerHeap::new());
+
+/// All timers.
+#[cfg(not(loom))]
+pub(crate) fn timer_heap() -> &'static Timers {
+    &TIMERS
+}
+
+/// Tells the timer thread of an earlier deadline. Called with the heap locked.
+#[cfg(not(loom))]
+pub(crate) fn timer_armed(_: u64) {
+    use std::{sync::OnceLock, thread, time::Duration};
+    static SERVER: OnceLock<thread::Thread> = OnceLock::new();
+    let server = SERVER.get_or_init(|| {
+        let serve = || {
+            loop {
+                let now = now_ns();
+                // An unpark between `run_due` and the park makes the park return at once.
+                match crate::time::run_due(&TIMERS, now) {
+                    None => thread::park(),
+                    Some(when) => thread::park_timeout(Duration::from_nanos(when.saturating_sub(now))),
+                }
+            }
+        };
+        thread::spawn(serve).thread().clone()
+    });
+    server.unpark();
+}
+
+#[cfg(loom)]
+pub(crate) fn timer_heap() -> &'static Timers {
+    unimplemented!("models have no clock")
+}
+
+#[cfg(loom)]
+pub(crate) fn timer_armed(_: u64) {}
