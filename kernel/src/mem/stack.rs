@@ -30,7 +30,7 @@ use crate::{
     arch::{
         self,
         x86_64::{
-            paging::{self, ACCESSED, ADDR, DIRTY, NO_EXECUTE, PRESENT, WRITABLE},
+            paging::{self, ACCESSED, ADDR, DIRTY, NO_EXECUTE, PRESENT, STACK_REGION_END, WRITABLE},
             percpu, tlb,
             trap::{StackFault, TrapFrame},
         },
@@ -54,12 +54,13 @@ const STRIDE: usize = DEFAULT_SIZE + RESERVE + PAGE;
 const BASE: usize = 0xffff_c000_0000_0000;
 /// 16 Mi default slots.
 const DEFAULT_END: usize = BASE + (16 << 20) * STRIDE;
-const BIG_BASE: usize = 0xffff_d000_0000_0000;
-/// Address space of each class of big stacks: 1 TiB.
-const BIG_SPAN: usize = 1 << 40;
-/// Classes: 512 KiB to 1 GiB.
+const BIG_BASE: usize = 0xffff_c800_0000_0000;
+/// Address space of each class of big stacks: 512 GiB.
+const BIG_SPAN: usize = 1 << 39;
+/// Classes: slots of 512 KiB to 2 GiB (1 GiB, its reserve and guard need the last).
 const BIG_MIN_LOG: usize = 19;
-const BIG_CLASSES: usize = 12;
+const BIG_CLASSES: usize = 13;
+const _: () = assert!(DEFAULT_END <= BIG_BASE && BIG_BASE + BIG_CLASSES * BIG_SPAN <= STACK_REGION_END as usize);
 
 
 static NEXT_DEFAULT: AtomicUsize = AtomicUsize::new(0);
@@ -169,7 +170,11 @@ pub fn ensure_top(s: Stack) -> bool {
 #[cold]
 fn map(pte: &AtomicU64) -> bool {
     let was = arch::irq_save();
-    let r = match frames::fault_pop(arch::core_index()).or_else(frames::alloc_zeroed) {
+    // The last cached frames and the reserve are for faults; a spawn may take the allocator's lock.
+    let core = arch::core_index();
+    frames::refill(core);
+    let frame = if frames::cached(core) > KEEP { frames::fault_pop(core) } else { frames::alloc_zeroed() };
+    let r = match frame {
         Some(f) => {
             install(pte, f);
             true
@@ -229,8 +234,13 @@ pub fn on_fault(addr: usize, f: &TrapFrame) -> StackFault {
         return StackFault::Mapped; // another core was first
     }
     let core = arch::core_index();
-    if frames::cached(core) <= KEEP && crate::sched::may_grow_slowly(f) {
-        return StackFault::Refill;
+    if frames::cached(core) <= KEEP {
+        if crate::sched::may_grow_slowly(f) {
+            return StackFault::Refill;
+        }
+        // Code that cannot wait draws on the last frames: have its goroutine pass by g0 as soon as it can.
+        let this = percpu::this();
+        this.preempt.set(this.preempt.get() & !percpu::NO_RESCHED);
     }
     match frames::fault_pop(core) {
         Some(frame) => {
