@@ -66,3 +66,35 @@ fn the_choices_of_select_are_printed() {
     burrow::println!("choices {text}");
     assert!(text.contains('a') && text.contains('b'));
 }
+
+/// The black box's hash over every scheduler event with its time, on all cores: equal in two runs with one seed.
+#[burrow::test]
+fn the_digest_of_all_events_is_printed() {
+    let handles: Vec<_> = (0..64_u32)
+        .map(|i| {
+            burrow::spawn(move || {
+                for _ in 0..20 {
+                    match i % 4 {
+                        0 => burrow::yield_now(),
+                        1 => burrow::time::sleep(core::time::Duration::from_micros(u64::from(i))),
+                        2 => {
+                            for n in 0..2000 {
+                                core::hint::black_box(n);
+                            }
+                        }
+                        _ => drop(burrow::spawn(|| ()).join()),
+                    }
+                }
+            })
+        })
+        .collect();
+    for handle in handles {
+        assert!(handle.join().is_ok());
+    }
+    let (events, hash) = burrow::sched::events::digest();
+    burrow::println!("digest events={events} hash={hash:016x}");
+    assert!(
+        events > 0 || burrow::opts::get("det").is_none(),
+        "deterministic mode records events"
+    );
+}

@@ -7,6 +7,7 @@
 extern crate alloc;
 
 mod blocking;
+mod chan;
 mod memory;
 mod panics;
 mod recursion;
