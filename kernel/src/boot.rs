@@ -44,6 +44,9 @@ fn program() {
     if opts::flag("announce") {
         crate::println!("{}{}", char::from(burrow_proto::MARK), burrow_proto::Line::Main);
     }
+    if !opts::flag("det") {
+        crate::console::start(); // Ctrl-\ works in every program; keys are not deterministic
+    }
     crate::trace::schedtrace::start_if_wanted();
     // SAFETY: defined exactly once, by the attribute, as a safe function.
     unsafe { __burrow_main() }

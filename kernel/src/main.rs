@@ -13,7 +13,6 @@ use burrow::{console, prelude::*};
 #[burrow::main]
 fn main() {
     console::banner();
-    console::start();
     if burrow::opts::get("run").is_none() {
         tour::tour();
         println!("Type `help` for the commands, `run` for the programs.");

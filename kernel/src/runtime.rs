@@ -8,8 +8,7 @@ use alloc::string::String;
 use core::fmt::Write;
 
 pub use crate::sched::{
-    SchedStats, lock_os_thread, num_goroutine, scavenge_stacks as free_os_memory, sched_stats, seed,
-    unlock_os_thread,
+    SchedStats, lock_os_thread, scavenge_stacks as free_os_memory, sched_stats, seed, unlock_os_thread,
 };
 use crate::{
     arch, mem,
@@ -24,6 +23,15 @@ use crate::{
 /// ```
 pub fn num_cpu() -> usize {
     arch::core_count()
+}
+
+/// Goroutines of the program that are alive; the runtime's own (console, trace printer) do not count, as in Go.
+///
+/// ```
+/// assert!(burrow::runtime::num_goroutine() >= 1);
+/// ```
+pub fn num_goroutine() -> usize {
+    sched::user_goroutines()
 }
 
 /// Sets how many goroutines may run at once and returns how many it was; 0 only asks. More than there are cores is
@@ -64,7 +72,7 @@ pub fn stack(all: bool) -> String {
         text.push('\n');
         let me = sched::current();
         // Symbols make this slow; memory is asked for before the world stops, as far as one can tell.
-        text.reserve(512 * num_goroutine().min(200));
+        text.reserve(512 * sched::num_goroutine().min(200));
         let _ = world::stopped(|| dump::write_all(&mut text, Some(me)));
     }
     text

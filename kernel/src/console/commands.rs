@@ -202,6 +202,7 @@ pub fn run_list(programs: &[Program]) -> bool {
 
 /// The prompt. Never returns: `exit` ends the machine.
 pub fn prompt(programs: &[Program]) -> ! {
+    input::start();
     let mut editor = Editor::new("burrow> ");
     loop {
         editor.redraw(&mut Echo);

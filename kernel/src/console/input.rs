@@ -62,8 +62,8 @@ impl Keys {
     }
 }
 
-/// Starts the console's goroutine. Once; later calls do nothing.
-pub fn start() {
+/// Starts the console's goroutine: at boot, but with the first prompt in deterministic runs. Later calls do nothing.
+pub(crate) fn start() {
     static STARTED: SpinLock<bool> = SpinLock::new(Rank::Waiters, false);
     if core::mem::replace(&mut *STARTED.lock(), true) {
         return;

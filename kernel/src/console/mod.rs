@@ -9,8 +9,7 @@
 //! and so that it does not count for deadlock detection. Whoever waits for a *key* waits for a device: no
 //! deadlock while somebody may still type.
 //!
-//! A program puts itself behind the prompt: it calls [`start`], gives [`Program`]s to [`run_list`] and
-//! [`prompt`], and each becomes a word after `run`. Programs run as goroutines of their own whose panics are
+//! A program puts itself behind the prompt: it gives [`Program`]s to [`run_list`] and [`prompt`], and each becomes a word after `run`. Programs run as goroutines of their own whose panics are
 //! contained: nothing typed here can end the kernel but `exit`.
 #![forbid(unsafe_code)]
 
@@ -28,8 +27,11 @@ mod ps;
 mod top;
 
 #[cfg(target_os = "none")]
+pub(crate) use input::start;
+
+#[cfg(target_os = "none")]
 pub use self::{
     banner::banner,
     commands::{Program, prompt, run_list},
-    input::{key, key_within, start},
+    input::{key, key_within},
 };

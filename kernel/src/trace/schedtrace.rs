@@ -53,7 +53,9 @@ pub(crate) fn start_if_wanted() {
 pub fn start(period: Duration, detail: bool) -> Trace {
     let trace = Trace(Arc::default());
     let state = trace.0.clone();
-    let period = u64::try_from(period.as_nanos()).unwrap_or(u64::MAX / 4).max(1_000_000);
+    let period = u64::try_from(period.as_nanos())
+        .unwrap_or(u64::MAX / 4)
+        .max(1_000_000);
     sched::go_system("schedtrace", move || print_until_stopped(&state, period, detail));
     trace
 }
