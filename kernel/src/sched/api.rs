@@ -47,7 +47,7 @@ pub fn go<F: FnOnce() + Send + 'static>(f: F) {
 /// Starts one of the runtime's own goroutines: it does not count for deadlock detection.
 #[track_caller]
 pub(crate) fn go_system<F: FnOnce() + Send + 'static>(name: &str, f: F) {
-    let how = How { system: true, name: Some(String::from(name)), ..How::default() };
+    let how = How { system: true, name: Some(name), ..How::default() };
     if let Err(e) = spawn::start(f, how, Location::caller()) {
         panic!("go: {e}");
     }
@@ -91,7 +91,7 @@ impl Builder {
         Self::default()
     }
 
-    /// The name shown in dumps and traces.
+    /// The name shown in dumps and traces; what is beyond 32 bytes is cut off.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
@@ -115,7 +115,7 @@ impl Builder {
     ) -> Result<JoinHandle<T>, SpawnError> {
         let packet = Arc::new(Packet::new());
         let theirs = packet.clone();
-        let how = How { system: false, stack_size: self.stack_size, name: self.name };
+        let how = How { system: false, stack_size: self.stack_size, name: self.name.as_deref() };
         let g = spawn::start(move || theirs.fill(catch(f)), how, Location::caller())?;
         Ok(JoinHandle { packet, id: g.id() })
     }

@@ -22,7 +22,7 @@ pub(crate) struct GInfo {
     /// Goroutine id.
     pub id: u64,
     /// Name, empty if none.
-    pub name: alloc::string::String,
+    pub name: heapless::String<32>,
     /// State.
     pub state: GState,
     /// Wait reason, if it waits.
@@ -37,7 +37,7 @@ pub(crate) struct GInfo {
     pub created_at: Option<&'static core::panic::Location<'static>>,
 }
 
-/// Goroutines alive, at most `most` of them. The world stops for it: names are freed by their owners.
+/// Goroutines alive, at most `most` of them. The world stops for it: all lines are of one moment.
 pub(crate) fn goroutines(most: usize) -> alloc::vec::Vec<GInfo> {
     let mut v = alloc::vec::Vec::with_capacity(most.min(super::num_goroutine() + 16));
     super::world::stopped(|| {
@@ -50,7 +50,7 @@ pub(crate) fn goroutines(most: usize) -> alloc::vec::Vec<GInfo> {
             let waiting = state == GState::Waiting;
             v.push(GInfo {
                 id: g.id(),
-                name: name_of(g),
+                name: g.name.with(|n| heapless::String::try_from(n).unwrap_or_default()),
                 state,
                 reason: waiting.then(|| g.wait_reason()),
                 age_ns: if waiting { now.saturating_sub(g.wait_since.load(Ordering::Relaxed)) } else { 0 },
@@ -61,15 +61,6 @@ pub(crate) fn goroutines(most: usize) -> alloc::vec::Vec<GInfo> {
         });
     });
     v
-}
-
-/// A copy of the name. The world stands still.
-fn name_of(g: GPtr) -> alloc::string::String {
-    match g.name.get() {
-        // SAFETY: the owner takes the name out of the cell before it frees it, and it is stopped.
-        Some(name) => unsafe { name.as_ref() }.0.clone(),
-        None => alloc::string::String::new(),
-    }
 }
 
 /// `goroutine 7 [chan receive, 3 minutes]:`
@@ -91,7 +82,11 @@ fn write_header(w: &mut dyn Write, g: GPtr) -> fmt::Result {
     if g.locks.get() != 0 {
         w.write_str(", locked to core")?;
     }
-    w.write_str("]:\n")
+    if g.name.is_set() {
+        g.name.with(|n| write!(w, "] {n:?}:\n"))
+    } else {
+        w.write_str("]:\n")
+    }
 }
 
 /// One goroutine: header, frames, creator. The goroutine should not be running (a fatal error stopped it, or

@@ -56,12 +56,45 @@ pub struct G {
     pub(crate) default_stack: Cell<Stack>,
     pub(crate) parent_id: Cell<u64>,
     pub(crate) created_at: Cell<Option<&'static Location<'static>>>,
-    pub(crate) name: Cell<Option<NonNull<NameBox>>>,
+    pub(crate) name: Name,
     pub(crate) panic: UnsafeCell<PanicState>,
 }
 
-/// A goroutine's name, on the heap because few have one.
-pub(crate) struct NameBox(pub(crate) alloc::string::String);
+/// A goroutine's name, cut to what fits: a dump may read it at any time, so it is part of the G.
+pub(crate) struct Name([AtomicU64; Name::BYTES / 8]);
+
+impl Name {
+    const BYTES: usize = 32;
+
+    const fn none() -> Name {
+        Name([const { AtomicU64::new(0) }; Name::BYTES / 8])
+    }
+
+    /// Sets the name; the end that does not fit is lost.
+    pub(crate) fn set(&self, name: &str) {
+        let mut bytes = [0u8; Name::BYTES];
+        let n = name.floor_char_boundary(Name::BYTES);
+        bytes[..n].copy_from_slice(&name.as_bytes()[..n]);
+        for (w, b) in self.0.iter().zip(bytes.chunks_exact(8)) {
+            w.store(b.iter().rev().fold(0, |w, b| w << 8 | u64::from(*b)), Ordering::Relaxed);
+        }
+    }
+
+    /// Has it one?
+    pub(crate) fn is_set(&self) -> bool {
+        self.0[0].load(Ordering::Relaxed) != 0
+    }
+
+    /// Calls `f` with the name. One that is being set meanwhile may be cut.
+    pub(crate) fn with<R>(&self, f: impl FnOnce(&str) -> R) -> R {
+        let mut bytes = [0u8; Name::BYTES];
+        for (w, b) in self.0.iter().zip(bytes.chunks_exact_mut(8)) {
+            b.copy_from_slice(&w.load(Ordering::Relaxed).to_le_bytes());
+        }
+        let end = bytes.iter().position(|b| *b == 0).unwrap_or(Name::BYTES);
+        f(str::from_utf8(&bytes[..end]).unwrap_or("?"))
+    }
+}
 
 // SAFETY: shared by the rules of the table in the file head.
 unsafe impl Sync for G {}
@@ -121,7 +154,7 @@ impl G {
             default_stack: Cell::new(stack),
             parent_id: Cell::new(0),
             created_at: Cell::new(None),
-            name: Cell::new(None),
+            name: Name::none(),
             panic: UnsafeCell::new(PanicState::new()),
         }
     }

@@ -27,17 +27,17 @@ impl std::error::Error for SpawnError {}
 
 /// How to start a goroutine; the host looks at little of it.
 #[derive(Default)]
-pub(crate) struct How {
+pub(crate) struct How<'a> {
     #[expect(dead_code, reason = "deadlock detection is the metal's")]
     pub(crate) system: bool,
     pub(crate) stack_size: Option<usize>,
-    pub(crate) name: Option<String>,
+    pub(crate) name: Option<&'a str>,
 }
 
 /// Starts a goroutine that runs `f`. A panic that leaves it ends the program, as `go` says.
 pub(crate) fn start<F: FnOnce() + Send>(
     f: F,
-    how: How,
+    how: How<'_>,
     _: &'static Location<'static>,
 ) -> Result<GPtr, SpawnError> {
     if how.stack_size.is_some_and(|n| n > 1 << 30) {
@@ -54,7 +54,7 @@ pub(crate) fn start<F: FnOnce() + Send>(
 
 /// SAFETY of the two below: as on metal, a goroutine's closure may borrow; `scope` joins before the borrow ends.
 #[cfg(not(loom))]
-fn launch<'a>(run: Box<dyn FnOnce() + Send + 'a>, how: How) -> Result<GPtr, SpawnError> {
+fn launch<'a>(run: Box<dyn FnOnce() + Send + 'a>, how: How<'_>) -> Result<GPtr, SpawnError> {
     let (tell, told) = std::sync::mpsc::sync_channel(1);
     let run = move || {
         let _ = tell.send(current()); // nobody listens if the creator died
@@ -62,7 +62,7 @@ fn launch<'a>(run: Box<dyn FnOnce() + Send + 'a>, how: How) -> Result<GPtr, Spaw
     };
     let mut b = std::thread::Builder::new();
     if let Some(n) = how.name {
-        b = b.name(n);
+        b = b.name(n.to_string());
     }
     // SAFETY: what the closure borrows outlives the goroutine: see above.
     unsafe { b.spawn_unchecked(run) }.map_err(|_| SpawnError::OutOfMemory)?;
@@ -70,7 +70,7 @@ fn launch<'a>(run: Box<dyn FnOnce() + Send + 'a>, how: How) -> Result<GPtr, Spaw
 }
 
 #[cfg(loom)]
-fn launch<'a>(run: Box<dyn FnOnce() + Send + 'a>, _: How) -> Result<GPtr, SpawnError> {
+fn launch<'a>(run: Box<dyn FnOnce() + Send + 'a>, _: How<'_>) -> Result<GPtr, SpawnError> {
     // SAFETY: what the closure borrows outlives the goroutine: see above.
     let run = unsafe { core::mem::transmute::<Box<dyn FnOnce() + Send + 'a>, Box<dyn FnOnce() + Send>>(run) };
     loom::thread::spawn(run);

@@ -8,7 +8,6 @@
 //! Death: the entry function returns, the commit step on g0 marks the G dead and puts it on the list. From
 //! then on its stack may be somebody else's.
 
-use alloc::boxed::Box;
 use core::{
     mem::{align_of, size_of},
     panic::Location,
@@ -20,7 +19,7 @@ use super::{
     current, events,
     events::Kind,
     find,
-    g::{FLAG_SYSTEM, G, GPtr, NameBox},
+    g::{FLAG_SYSTEM, G, GPtr},
     m::{self, p_of},
     p::{P, bump},
     park::switch_to_g0,
@@ -65,10 +64,10 @@ impl core::error::Error for SpawnError {}
 
 /// How to start a goroutine.
 #[derive(Default)]
-pub(crate) struct How {
+pub(crate) struct How<'a> {
     pub(crate) system: bool,
     pub(crate) stack_size: Option<usize>,
-    pub(crate) name: Option<alloc::string::String>,
+    pub(crate) name: Option<&'a str>,
 }
 
 struct DeadList {
@@ -248,7 +247,7 @@ extern "C-unwind" fn entry<F: FnOnce() + Send>(arg: *mut ()) {
 #[inline]
 pub(crate) fn start<F: FnOnce() + Send>(
     f: F,
-    how: How,
+    how: How<'_>,
     at: &'static Location<'static>,
 ) -> Result<GPtr, SpawnError> {
     if size_of::<F>() > INLINE_CLOSURE || align_of::<F>() > 16 {
@@ -260,7 +259,7 @@ pub(crate) fn start<F: FnOnce() + Send>(
 
 fn start_small<F: FnOnce() + Send>(
     f: F,
-    how: How,
+    how: How<'_>,
     at: &'static Location<'static>,
 ) -> Result<GPtr, SpawnError> {
     arch::preempt_disable();
@@ -278,7 +277,7 @@ fn start_small<F: FnOnce() + Send>(
 #[cold]
 fn start_without_p<F: FnOnce() + Send>(
     f: F,
-    how: How,
+    how: How<'_>,
     at: &'static Location<'static>,
 ) -> Result<GPtr, SpawnError> {
     super::syscall::require_p();
@@ -288,7 +287,7 @@ fn start_without_p<F: FnOnce() + Send>(
 fn start_on<F: FnOnce() + Send>(
     p: &'static P,
     f: F,
-    how: How,
+    how: How<'_>,
     at: &'static Location<'static>,
 ) -> Result<GPtr, SpawnError> {
     let g = take_dead(p)?;
@@ -314,7 +313,7 @@ fn start_on<F: FnOnce() + Send>(
     let me = arch::x86_64::percpu::current_g().cast::<G>();
     g.parent_id.set(GPtr::from_raw(me).map_or(0, |g| g.id()));
     if let Some(name) = how.name {
-        g.name.set(ptr::NonNull::new(Box::into_raw(Box::new(NameBox(name)))));
+        g.name.set(name);
     }
     if how.system {
         super::SYSTEM_GS.fetch_add(1, Ordering::Relaxed);
@@ -344,9 +343,8 @@ pub(crate) fn exit_current() -> ! {
     if g.locks.get() != 0 {
         super::osthread::release(g);
     }
-    if let Some(name) = g.name.take() {
-        // SAFETY: made by `Box::into_raw` in `start_on`, taken once.
-        drop(unsafe { Box::from_raw(name.as_ptr()) });
+    if g.name.is_set() {
+        g.name.set("");
     }
     super::syscall::leave_early();
     arch::preempt_disable();
