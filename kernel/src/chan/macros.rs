@@ -75,22 +75,25 @@ macro_rules! __select_parse {
     };
 }
 
-/// Reads an arm's body: an expression up to a comma, or a block.
+/// Reads an arm's body, an expression up to a comma or a block, and goes on. (One step: the compiler counts
+/// nested expansions, and two per arm leave room for 40 arms.)
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __select_body {
-    ($a:tt $d:tt $op:tt $b:expr, $($t:tt)*) => { $crate::__select_arm!($a $d $op ($b) $($t)*) };
-    ($a:tt $d:tt $op:tt $b:block $($t:tt)*) => { $crate::__select_arm!($a $d $op ($b) $($t)*) };
-    ($a:tt $d:tt $op:tt $b:expr) => { $crate::__select_arm!($a $d $op ($b)) };
-}
-
-#[doc(hidden)]
-#[macro_export]
-macro_rules! __select_arm {
-    ($a:tt [] (default $($d:tt)?) $b:tt $($t:tt)*) => { $crate::__select_parse!($a [(default ($($d)?) $b)] $($t)*) };
-    ([$($a:tt)*] $d:tt ($($op:tt)+) $b:tt $($t:tt)*) => {
-        $crate::__select_parse!([$($a)* ($($op)+ $b)] $d $($t)*)
+    ($a:tt [] (default $($d:tt)?) $b:expr, $($t:tt)*) => {
+        $crate::__select_parse!($a [(default ($($d)?) ($b))] $($t)*)
     };
+    ($a:tt [] (default $($d:tt)?) $b:block $($t:tt)*) => {
+        $crate::__select_parse!($a [(default ($($d)?) ($b))] $($t)*)
+    };
+    ($a:tt [] (default $($d:tt)?) $b:expr) => { $crate::__select_parse!($a [(default ($($d)?) ($b))]) };
+    ([$($a:tt)*] $d:tt ($($op:tt)+) $b:expr, $($t:tt)*) => {
+        $crate::__select_parse!([$($a)* ($($op)+ ($b))] $d $($t)*)
+    };
+    ([$($a:tt)*] $d:tt ($($op:tt)+) $b:block $($t:tt)*) => {
+        $crate::__select_parse!([$($a)* ($($op)+ ($b))] $d $($t)*)
+    };
+    ([$($a:tt)*] $d:tt ($($op:tt)+) $b:expr) => { $crate::__select_parse!([$($a)* ($($op)+ ($b))] $d) };
 }
 
 #[doc(hidden)]
@@ -137,6 +140,25 @@ macro_rules! __select_make {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __select_pick {
+    // Four at a time, for the compiler's limit on nested expansions.
+    ($i:ident $def:tt $a:ident $b:ident $c:ident $d:ident $($rest:ident)*) => {
+        match $i {
+            0 => $crate::__select::Choice::Here($a.finish()),
+            i => $crate::__select::Choice::There(match i {
+                1 => $crate::__select::Choice::Here($b.finish()),
+                i => $crate::__select::Choice::There(match i {
+                    2 => $crate::__select::Choice::Here($c.finish()),
+                    i => $crate::__select::Choice::There(match i {
+                        3 => $crate::__select::Choice::Here($d.finish()),
+                        i => $crate::__select::Choice::There({
+                            let i = i - 4;
+                            $crate::__select_pick!(i $def $($rest)*)
+                        }),
+                    }),
+                }),
+            }),
+        }
+    };
     ($i:ident $def:tt $first:ident $($rest:ident)*) => {
         match $i {
             0 => $crate::__select::Choice::Here($first.finish()),
@@ -147,7 +169,7 @@ macro_rules! __select_pick {
         }
     };
     ($i:ident [()]) => { () };
-    ($i:ident []) => {{ let _ = $i; $crate::__select::nothing() }};
+    ($i:ident []) => {{ let _ = $i; $crate::__select::Nothing }};
 }
 
 /// The bodies.
@@ -160,7 +182,7 @@ macro_rules! __select_match {
             $crate::__select::Choice::There(rest) => $crate::__select_match!(rest [$($t)*] $def),
         }
     };
-    ($c:ident [] []) => { match $c {} };
+    ($c:ident [] []) => { $crate::__select::no_arm($c) };
     ($c:ident [] [(default $d:tt ($b:expr))]) => {{ let () = $c; $b }};
 }
 

@@ -18,6 +18,8 @@ mod hchan;
 mod iter;
 mod macros;
 pub(crate) mod select;
+#[cfg(test)]
+mod tests;
 pub(crate) mod wait;
 
 pub use dynamic::Select;
@@ -29,6 +31,7 @@ pub use iter::{IntoIter, Iter};
 #[doc(hidden)]
 pub mod __select {
     pub use super::select::{
-        Arm, Case, Choice, RecvArm, SendArm, SendValue, block, block_on_nothing, block_until, nothing, poll,
+        Arm, Case, Choice, Nothing, RecvArm, SendArm, SendValue, block, block_on_nothing, block_until,
+        discard, no_arm, poll,
     };
 }

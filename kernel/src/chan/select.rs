@@ -498,10 +498,19 @@ pub(crate) fn with_deadline(arm: &impl Arm, d: Duration) -> Option<()> {
     (block_until([arm.case()], d) == 0).then_some(())
 }
 
-/// `select!` picked an arm that it does not have: the end of the chain of arms.
+/// A received value that the arm does not name. (`drop` itself warns if the value is `Copy`.)
+#[doc(hidden)]
+#[inline(always)]
+pub fn discard<T>(_: T) {}
+
+/// The end of the chain of choices: `select!` picked an arm that it does not have. (Not an empty enum: code
+/// around it would draw "unreachable" warnings in the user's crate.)
+#[doc(hidden)]
+pub struct Nothing;
+
 #[doc(hidden)]
 #[cold]
-pub fn nothing() -> core::convert::Infallible {
+pub fn no_arm(_: Nothing) -> ! {
     unreachable!("select picked no arm")
 }
 

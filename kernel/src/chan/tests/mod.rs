@@ -1,0 +1,51 @@
+//! Host tests: the table of `chan`'s head, row by row, and what it does not say.
+
+#[cfg(not(loom))]
+mod ops;
+#[cfg(not(loom))]
+mod select;
+#[cfg(not(loom))]
+mod stress;
+
+#[cfg(not(loom))]
+mod util {
+    use std::{
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering::SeqCst},
+        },
+        time::Duration,
+    };
+
+    /// Long enough for a thread to have parked.
+    pub(super) const A_WHILE: Duration = Duration::from_millis(20);
+
+    pub(super) fn settle() {
+        std::thread::sleep(A_WHILE);
+    }
+
+    /// Counts its drops.
+    #[derive(Clone)]
+    pub(super) struct Counted(pub(super) Arc<AtomicUsize>);
+
+    impl Counted {
+        pub(super) fn new() -> (Self, Arc<AtomicUsize>) {
+            let n = Arc::new(AtomicUsize::new(0));
+            (Counted(n.clone()), n)
+        }
+    }
+
+    impl Drop for Counted {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, SeqCst);
+        }
+    }
+
+    /// The message with which `f` panics.
+    pub(super) fn panics<T>(f: impl FnOnce() -> T) -> String {
+        match crate::recover(f) {
+            Ok(_) => "no panic".into(),
+            Err(p) => p.to_string(),
+        }
+    }
+}
