@@ -142,7 +142,7 @@ impl<T: ?Sized> SpinLock<T> {
     /// Takes the lock if it is free.
     #[inline(always)]
     pub fn try_lock(&self) -> Option<SpinGuard<'_, T>> {
-        self.raw.try_lock().then_some(SpinGuard { lock: self })
+        self.raw.try_lock().then(|| SpinGuard { lock: self })
     }
 
     /// The lock itself, to park with: the guard is forgotten and the commit step releases it.
@@ -185,5 +185,20 @@ impl<T: ?Sized> Drop for SpinGuard<'_, T> {
     fn drop(&mut self) {
         // SAFETY: 1. the guard was made by taking the lock, on this core: preemption was off since.
         unsafe { self.lock.raw.unlock() };
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_try_lock_leaves_the_lock_held() {
+        let l = SpinLock::new(Rank::Outer, 1);
+        let g = l.lock();
+        assert!(l.try_lock().is_none());
+        assert!(l.raw.is_locked());
+        drop(g);
+        assert_eq!(l.try_lock().map(|g| *g), Some(1));
     }
 }
