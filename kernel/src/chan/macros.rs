@@ -190,7 +190,7 @@ macro_rules! __select_match {
 #[macro_export]
 macro_rules! __select_do {
     ($v:ident (recv $rx:tt (_) ($b:expr))) => {{
-        drop($v);
+        $crate::__select::discard($v);
         $b
     }};
     ($v:ident (recv $rx:tt ($p:pat) ($b:expr))) => {{

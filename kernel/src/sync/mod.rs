@@ -4,6 +4,8 @@
 
 mod mutex;
 mod sema;
+#[cfg(test)]
+mod tests;
 mod waitgroup;
 
 pub use mutex::{Mutex, MutexGuard, RawMutex};

@@ -268,7 +268,7 @@ impl<T: ?Sized> Mutex<T> {
     /// Locks if that needs no waiting.
     #[inline]
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-        self.raw.try_lock().then_some(MutexGuard {
+        self.raw.try_lock().then(|| MutexGuard {
             mutex: self,
             _here: PhantomData,
         })

@@ -128,6 +128,13 @@ impl WaitGroup {
         });
     }
 
+    /// Brings the counter to zero, wakes one waiter, and is in use again: what a racing `add` would do.
+    #[cfg(all(test, not(loom)))]
+    pub(super) fn finish_and_reuse(&self) {
+        self.state.store(ONE, Ordering::Release); // pairs with the Acquire load in `wait`
+        sema::release(&self.sema, false);
+    }
+
     /// How many are not done yet.
     pub fn count(&self) -> u32 {
         (self.state.load(Ordering::Relaxed) / ONE) as u32

@@ -12,6 +12,8 @@
 
 mod heap;
 mod instant;
+#[cfg(all(test, not(loom)))]
+mod tests;
 pub(crate) mod timer;
 
 pub use core::time::Duration;

@@ -99,6 +99,18 @@ impl TimerNode {
         unsafe { timers.raw().unlock() };
     }
 
+    /// Starts the timer on a heap of the test's.
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn start_on(&self, timers: &'static Timers, when: u64) {
+        let room = Room::try_new(256).expect("memory");
+        let mut heap = timers.lock();
+        let _old = heap.adopt(room);
+        self.heap
+            .store(core::ptr::from_ref(timers).cast_mut(), Ordering::Relaxed);
+        // SAFETY: 1. tests keep their nodes until they fired or were cancelled.
+        unsafe { heap.insert(when, false, NonNull::from(self).cast()) };
+    }
+
     /// Parks the running goroutine until the timer (a `Wake` for it) fires.
     ///
     /// # Safety

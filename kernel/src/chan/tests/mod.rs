@@ -1,5 +1,7 @@
 //! Host tests: the table of `chan`'s head, row by row, and what it does not say.
 
+#[cfg(loom)]
+mod loom_models;
 #[cfg(not(loom))]
 mod ops;
 #[cfg(not(loom))]
