@@ -47,10 +47,16 @@ fn hand_off_under_load() {
             let stop = stop.clone();
             spawn(move || {
                 let (ping, pong) = (Arc::new(Parker::new()), Arc::new(Parker::new()));
-                let (their_ping, their_pong, over) = (ping.clone(), pong.clone(), stop.clone());
+                let (their_ping, their_pong) = (ping.clone(), pong.clone());
+                // The echo ends on a ping of its own, never between a ping and its pong.
+                let over = Arc::new(AtomicU64::new(0));
+                let theirs = over.clone();
                 let echo = spawn(move || {
-                    while over.load(Ordering::Relaxed) == 0 {
+                    loop {
                         their_ping.acquire();
+                        if theirs.load(Ordering::Acquire) == 1 {
+                            return;
+                        }
                         their_pong.release();
                     }
                 });
@@ -60,6 +66,7 @@ fn hand_off_under_load() {
                     pong.acquire();
                     rounds += 1;
                 }
+                over.store(1, Ordering::Release);
                 ping.release();
                 echo.join().expect("no panic");
                 rounds
