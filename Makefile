@@ -9,7 +9,7 @@ ROOT := $(CURDIR)
 export SMP MEM BOOT OPTS SEED DET MACHINE ICOUNT SHIFT TIMEOUT N MINUTES VERBOSE
 
 # What `make qemu` boots: the default kernel, or one of examples/.
-PROGRAM = $(if $(EXAMPLE),--example $(EXAMPLE),)
+PROGRAM = $(if $(EXAMPLE),--example $(EXAMPLE),--bin burrow)
 KERNEL = target/x86_64-burrow/$(if $(RELEASE),release,debug)/$(if $(EXAMPLE),examples/$(EXAMPLE),burrow)
 PROFILE = $(if $(RELEASE),--release,)
 
@@ -42,7 +42,7 @@ qemu: setup kernel ## boot the default kernel (or EXAMPLE=name) in QEMU
 	@boot/run run $(KERNEL)
 
 kernel:
-	@cargo build --quiet -p burrow $(PROGRAM) $(PROFILE)
+	@cargo build --quiet -p burrow-tests $(PROGRAM) $(PROFILE)
 
 test: setup ## run the tests inside QEMU (T=name SMP=8 SEED=7 DET=1)
 	@cargo test --quiet --no-fail-fast $(PROFILE) -p burrow-tests $(T)
@@ -79,7 +79,7 @@ soak: setup ## N rounds of the stress tests with varied SMP and SEED, logged in 
 
 boot-time: setup ## from the start of QEMU to main, median of 5 (all three ways to boot, or BOOT=)
 	@tools/setup $(if $(filter pvh bios,$(BOOT)),,uefi)
-	@cargo build --quiet --release -p burrow
+	@cargo build --quiet --release -p burrow-tests --bin burrow
 	@boot/run boot-time target/x86_64-burrow/release/burrow
 
 lint: setup ## clippy and the house rules

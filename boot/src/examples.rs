@@ -73,7 +73,7 @@ pub(crate) fn examples(cfg: &Config, filters: &[String]) -> Result<i32> {
     // From the root of the tree: these are guest programs, the tree's configuration is wanted.
     let mut cargo = Command::new("cargo");
     cargo
-        .args(["build", "--quiet", "-p", "burrow", "--examples"])
+        .args(["build", "--quiet", "-p", "burrow-tests", "--examples"])
         .current_dir(root());
     if !cargo.status().context("cannot start cargo")?.success() {
         bail!("the examples do not compile");

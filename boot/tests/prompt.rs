@@ -22,7 +22,7 @@ fn kernel() -> &'static Path {
     static KERNEL: OnceLock<PathBuf> = OnceLock::new();
     KERNEL.get_or_init(|| {
         let status = Command::new("cargo")
-            .args(["build", "--quiet", "-p", "burrow"])
+            .args(["build", "--quiet", "-p", "burrow-tests", "--bin", "burrow"])
             .current_dir(root())
             .env_remove("CARGO_TARGET_DIR")
             .env_remove("RUSTFLAGS")
