@@ -113,7 +113,7 @@ impl Builder {
         self,
         f: F,
     ) -> Result<JoinHandle<T>, SpawnError> {
-        let packet = Arc::new(Packet::new());
+        let packet = Arc::new(Packet::new(None));
         let theirs = packet.clone();
         let how = How { system: false, stack_size: self.stack_size, name: self.name.as_deref() };
         let g = spawn::start(move || theirs.fill(catch(f)), how, Location::caller())?;
@@ -129,6 +129,20 @@ struct Packet<T> {
     waiter: UnsafeCell<Option<GPtr>>,
     /// Written once before `done`, read once after.
     result: UnsafeCell<Option<Result<T, Unwound>>>,
+    /// Of a scoped goroutine: who hears of a panic that nobody joined.
+    scope: Option<Arc<ScopeState>>,
+}
+
+/// The last of goroutine and handle is gone. A panic still in here was not joined; a handle cannot outlive its
+/// scope, so the scope hears of it before it returns, whichever of the two went first.
+impl<T> Drop for Packet<T> {
+    fn drop(&mut self) {
+        if let Some(scope) = &self.scope
+            && matches!(self.result.get_mut(), Some(Err(Unwound::Panic(_))))
+        {
+            scope.panicked.store(true, Ordering::Release); // pairs with the Acquire in `scope`
+        }
+    }
 }
 
 // SAFETY: `lock` and `done` order all access to the cells.
@@ -137,8 +151,9 @@ unsafe impl<T: Send> Sync for Packet<T> {}
 unsafe impl<T: Send> Send for Packet<T> {}
 
 impl<T> Packet<T> {
-    fn new() -> Self {
+    fn new(scope: Option<Arc<ScopeState>>) -> Self {
         Self {
+            scope,
             lock: RawSpinLock::new(Rank::Waiters),
             done: AtomicBool::new(false),
             waiter: UnsafeCell::new(None),
@@ -313,17 +328,13 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         &'scope self,
         f: F,
     ) -> ScopedJoinHandle<'scope, T> {
-        let packet = Arc::new(Packet::new());
+        let packet = Arc::new(Packet::new(Some(self.state.clone())));
         let theirs = packet.clone();
         let state = self.state.clone();
         state.running.fetch_add(1, Ordering::AcqRel);
         let body = move || {
             // The closure, and with it every borrow, is gone when `catch` returns; the packet holds only T.
-            let r = catch(f);
-            if matches!(r, Err(Unwound::Panic(_))) && Arc::strong_count(&theirs) == 1 {
-                state.panicked.store(true, Ordering::Release);
-            }
-            theirs.fill(r);
+            theirs.fill(catch(f));
             drop(theirs);
             state.one_done();
         };
