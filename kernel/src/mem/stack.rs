@@ -67,14 +67,27 @@ static NEXT_DEFAULT: AtomicUsize = AtomicUsize::new(0);
 /// Pages mapped in stacks, for statistics.
 static PAGES: AtomicU64 = AtomicU64::new(0);
 
+/// Slots of big stacks. Free ones are linked through the last words of their top pages, which stay mapped.
 struct Big {
     next: [usize; BIG_CLASSES],
-    free: [heapless::Vec<usize, 64>; BIG_CLASSES],
+    /// Top of the first free slot, 0 if none.
+    free: [usize; BIG_CLASSES],
 }
-static BIG: SpinLock<Big> = SpinLock::new(
-    Rank::Stacks,
-    Big { next: [0; BIG_CLASSES], free: [const { heapless::Vec::new() }; BIG_CLASSES] },
-);
+static BIG: SpinLock<Big> =
+    SpinLock::new(Rank::Stacks, Big { next: [0; BIG_CLASSES], free: [0; BIG_CLASSES] });
+
+/// What the top of a free big slot holds.
+#[repr(C)]
+struct FreeSlot {
+    /// Top of the next one, 0 if none.
+    next: usize,
+    /// No page below this is mapped.
+    low: usize,
+}
+
+fn free_slot(top: usize) -> *mut FreeSlot {
+    (top - size_of::<FreeSlot>()) as *mut FreeSlot
+}
 
 /// A stack slot: where it ends and how much of it may be used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -102,14 +115,16 @@ impl Stack {
     }
 }
 
-/// Reserves `n` default slots side by side with their page tables; returns the first index.
+/// Reserves `n` default slots side by side with their page tables; returns the first index. One caller at a
+/// time. Without memory for all tables it reserves nothing; those it made wait for the next attempt.
 pub fn reserve_default(n: usize) -> Option<usize> {
-    let first = NEXT_DEFAULT.fetch_add(n, Ordering::Relaxed);
+    let first = NEXT_DEFAULT.load(Ordering::Relaxed);
     let (start, end) = (BASE + first * STRIDE, BASE + (first + n) * STRIDE);
     if end > DEFAULT_END {
         return None;
     }
     paging::ensure_leaf_tables(start..end).ok()?;
+    NEXT_DEFAULT.store(first + n, Ordering::Relaxed);
     Some(first)
 }
 
@@ -122,34 +137,40 @@ fn class_of(size: usize) -> usize {
     (size + RESERVE + PAGE).next_power_of_two().ilog2() as usize - BIG_MIN_LOG
 }
 
-/// Reserves a stack of more than the default size.
+/// Reserves a stack of more than the default size. No lock held, interrupts on.
 pub fn reserve_custom(size: usize) -> Option<Stack> {
     let size = size.next_multiple_of(PAGE);
     let class = class_of(size);
     let mut big = BIG.lock();
     let slot = 1usize << (class + BIG_MIN_LOG);
-    let start = match big.free[class].pop() {
-        Some(s) => s,
-        None => {
-            let i = big.next[class];
-            if (i + 1) * slot > BIG_SPAN {
-                return None;
-            }
-            let start = BIG_BASE + class * BIG_SPAN + i * slot;
-            paging::ensure_leaf_tables(start..start + slot).ok()?;
-            big.next[class] = i + 1;
-            start
-        }
-    };
+    let top = big.free[class];
+    if top != 0 {
+        // SAFETY: a free slot's top page is mapped and belongs to the lock's holder.
+        let FreeSlot { next, low } = unsafe { free_slot(top).read() };
+        big.free[class] = next;
+        drop(big);
+        let s = Stack { top, size };
+        // Pages that a bigger stack left below this one's end would hide its overflow.
+        unmap(low, s.bottom());
+        return Some(s);
+    }
+    let i = big.next[class];
+    if (i + 1) * slot > BIG_SPAN {
+        return None;
+    }
+    let start = BIG_BASE + class * BIG_SPAN + i * slot;
+    paging::ensure_leaf_tables(start..start + slot).ok()?;
+    big.next[class] = i + 1;
     Some(Stack { top: start + slot, size })
 }
 
 /// Gives back a stack from [`reserve_custom`]; its pages stay mapped for the next one.
 pub fn release_custom(s: Stack) {
     let class = class_of(s.size);
-    let start = s.top - (1usize << (class + BIG_MIN_LOG));
-    // A full list forgets the slot: address space only.
-    let _ = BIG.lock().free[class].push(start);
+    let mut big = BIG.lock();
+    // SAFETY: somebody ran there, so the top page is mapped; now it is nobody's.
+    unsafe { free_slot(s.top).write(FreeSlot { next: big.free[class], low: s.floor() }) };
+    big.free[class] = s.top;
 }
 
 /// Pages mapped in stacks now.
@@ -255,24 +276,39 @@ pub fn on_fault(addr: usize, f: &TrapFrame) -> StackFault {
 /// Unmaps the overflow reserve again once the panic has been caught, so that the next overflow is caught,
 /// too. Called by the goroutine itself, high above the reserve, with interrupts on and no lock held.
 pub fn close_reserve(s: Stack) {
-    let mut got: heapless::Vec<u64, { RESERVE / PAGE }> = heapless::Vec::new();
-    for at in (s.floor()..s.bottom()).step_by(PAGE) {
-        // SAFETY: a leaf entry of our own slot.
+    unmap(s.floor(), s.bottom());
+}
+
+/// Unmaps what is mapped from `low` to `high`, parts of stacks that nobody uses, and frees it. No lock held,
+/// interrupts on.
+fn unmap(low: usize, high: usize) {
+    let mut got: heapless::Vec<u64, 64> = heapless::Vec::new();
+    for at in (low..high).step_by(PAGE) {
+        // SAFETY: a leaf entry of a slot.
         let pte = unsafe { &*paging::leaf_pte(at) };
-        let old = pte.swap(0, Ordering::AcqRel);
-        if old & PRESENT != 0 {
-            let _ = got.push(old & ADDR); // as many as there are pages
+        if pte.load(Ordering::Relaxed) & PRESENT == 0 {
+            continue;
+        }
+        let _ = got.push(pte.swap(0, Ordering::AcqRel) & ADDR); // not full: see below
+        if got.is_full() {
+            free_unmapped(&mut got);
         }
     }
-    if got.is_empty() {
+    free_unmapped(&mut got);
+}
+
+#[inline(never)]
+fn free_unmapped(pages: &mut heapless::Vec<u64, 64>) {
+    if pages.is_empty() {
         return;
     }
     tlb::shootdown_all();
-    for a in got {
+    for a in pages.iter() {
         PAGES.fetch_sub(1, Ordering::Relaxed);
         // SAFETY: unmapped everywhere, nobody else holds it.
-        frames::free(unsafe { frames::Frame::from_phys(a) });
+        frames::free(unsafe { frames::Frame::from_phys(*a) });
     }
+    pages.clear();
 }
 
 /// Takes all pages of a dead stack (its top page, too) into `out`; the caller flushes before it frees them.

@@ -9,7 +9,7 @@
 //! then on its stack may be somebody else's.
 
 use core::{
-    mem::{align_of, size_of},
+    mem::{ManuallyDrop, align_of, size_of},
     panic::Location,
     ptr,
     sync::atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -112,8 +112,11 @@ fn new_slab(dead: &mut DeadList) -> Result<(), SpawnError> {
     if n == MAX_SLABS {
         return Err(SpawnError::OutOfMemory);
     }
-    let stacks = stack::reserve_default(SLAB).ok_or(SpawnError::OutOfMemory)?;
     let mem = frames::alloc_contig(4).ok_or(SpawnError::OutOfMemory)?;
+    let Some(stacks) = stack::reserve_default(SLAB) else {
+        frames::free_contig(mem, 4);
+        return Err(SpawnError::OutOfMemory);
+    };
     let base = mem.as_ptr().cast::<G>();
     for i in 0..SLAB {
         // SAFETY: inside the four frames, which are ours.
@@ -262,14 +265,19 @@ fn start_small<F: FnOnce() + Send>(
     how: How<'_>,
     at: &'static Location<'static>,
 ) -> Result<GPtr, SpawnError> {
+    let mut f = ManuallyDrop::new(f);
     arch::preempt_disable();
     let core = percpu::this();
     let Some(p) = p_of(core) else {
         arch::preempt_enable();
-        return start_without_p(f, how, at);
+        return start_without_p(ManuallyDrop::into_inner(f), how, at);
     };
-    let r = start_on(p, f, how, at);
+    let r = start_on(p, &f, how, at);
     arch::preempt_enable();
+    if r.is_err() {
+        // SAFETY: `start_on` copies the closure only when it succeeds. Its drop is user code: not before now.
+        unsafe { ManuallyDrop::drop(&mut f) };
+    }
     r
 }
 
@@ -284,9 +292,10 @@ fn start_without_p<F: FnOnce() + Send>(
     start_small(f, how, at)
 }
 
+/// On success the closure has been moved out of `f`.
 fn start_on<F: FnOnce() + Send>(
     p: &'static P,
-    f: F,
+    f: &ManuallyDrop<F>,
     how: How<'_>,
     at: &'static Location<'static>,
 ) -> Result<GPtr, SpawnError> {
@@ -304,7 +313,7 @@ fn start_on<F: FnOnce() + Send>(
     }
     let at_f = (stack.top() - size_of::<F>()) & !15;
     // SAFETY: the top page is mapped, the stack is nobody's, the closure fits (INLINE_CLOSURE).
-    unsafe { (at_f as *mut F).write(f) };
+    unsafe { ptr::copy_nonoverlapping(&raw const **f, at_f as *mut F, 1) };
     // SAFETY: 1. the bytes below belong to the same unused stack.
     g.sp.set(unsafe { switch::prepare(at_f, entry::<F>, at_f as *mut ()) });
     g.id.store(new_id(p), Ordering::Relaxed);
