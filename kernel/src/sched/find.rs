@@ -108,7 +108,7 @@ fn next(core: &'static Core, m: &M) -> (GPtr, bool) {
             world::stop_here(core, m);
         }
         drain_irq_work();
-        sysmon::handle_retakes(core);
+        fresh |= sysmon::handle_retakes(core);
         let Some(p) = p_of(core) else {
             acquire_or_sleep(core, m);
             fresh = true;
@@ -244,7 +244,8 @@ fn wake_slow() {
         s.take_idle_m()
     };
     let Some(core) = pair else {
-        drop(s);
+        // Under the lock: a submitter that relied on our claim published its work before it; a core that
+        // goes idle takes the lock after us, and so sees that work in its last look (I3).
         SPINNERS.stop();
         return;
     };
@@ -402,6 +403,11 @@ fn wake_self(core: &'static Core) -> bool {
 
 fn drain_irq_work() {
     if IRQ_WORK.load(Ordering::Relaxed) && IRQ_WORK.swap(false, Ordering::AcqRel) {
+        // Also set when a timer of an idle P is due and every core is busy (`preempt::on_timer`).
+        let now = clock::now_ns();
+        for p in p::first(global::procs()).iter().filter(|p| p.status() == PStatus::Idle) {
+            run_timers(p, now);
+        }
         let f = IRQ_HOOK.load(Ordering::Acquire);
         if !f.is_null() {
             // SAFETY: only `set_irq_hook` stores here, and it stores a `fn()`.

@@ -170,4 +170,47 @@ mod loom_tests {
             assert!(found || woke, "work is on a queue, everybody sleeps, nobody was woken");
         });
     }
+
+    /// A submitter that claimed the search but found no idle core gives the claim back under the scheduler
+    /// lock. Had it done so after the lock, a second submitter could rely on the claim after the last core
+    /// had looked for the last time.
+    #[test]
+    fn loom_failed_claim_loses_no_work() {
+        loom::model(|| {
+            let spin = Arc::new(Spinners::new());
+            let work = Arc::new(AtomicU32::new(0));
+            let idle_ps = Arc::new(AtomicU32::new(1)); // an idle P, but at first no idle core
+            let idle_ms = Arc::new(loom::sync::Mutex::new(0u32));
+            // First submitter (its own work is another matter): `wake_slow`.
+            let (s1, m1) = (spin.clone(), idle_ms.clone());
+            let claimer = loom::thread::spawn(move || {
+                if s1.claim_first() {
+                    let m = m1.lock().unwrap();
+                    let woke = *m != 0;
+                    if !woke {
+                        s1.stop();
+                    }
+                    return woke; // a core woken this way searches
+                }
+                false
+            });
+            let (s2, w2, i2, m2) = (spin.clone(), work.clone(), idle_ps.clone(), idle_ms.clone());
+            let submitter = loom::thread::spawn(move || {
+                w2.store(1, Ordering::Release); // S1
+                s2.submitter_should_wake(&i2) && s2.claim_first() && {
+                    let m = m2.lock().unwrap();
+                    if *m == 0 {
+                        s2.stop();
+                    }
+                    *m != 0
+                }
+            });
+            // A core that never got to search goes idle: `go_idle`.
+            *idle_ms.lock().unwrap() = 1;
+            fence(Ordering::SeqCst);
+            let found = work.load(Ordering::Acquire) == 1; // I3
+            let woke = claimer.join().unwrap() | submitter.join().unwrap();
+            assert!(found || woke, "work is on a queue, the core sleeps, nobody woke it");
+        });
+    }
 }

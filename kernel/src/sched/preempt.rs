@@ -87,7 +87,10 @@ pub(crate) fn timer_added(when: u64) {
     let core = percpu::this();
     if when < core.armed_at.get() {
         let was = arch::irq_save();
-        arm(core, when, clock::now_ns());
+        // Again: the handler may have come in between and set an earlier time.
+        if when < core.armed_at.get() {
+            arm(core, when, clock::now_ns());
+        }
         arch::irq_restore(was);
     }
 }
@@ -135,34 +138,71 @@ pub(crate) fn on_timer(f: &mut TrapFrame, fx: &FxState) {
         } else {
             at = at.min(timer);
         }
-        at = at.min(if want { now + slice() } else { end });
-        // Timers of idle Ps whose own core is busy elsewhere.
-        for q in p::first(global::procs()) {
-            let t = q.timer0.load(Ordering::Relaxed);
-            if t != u64::MAX && q.status() == p::PStatus::Idle {
-                if t <= now {
-                    sysmon::kick_idle_core();
-                    at = at.min(now + slice());
-                } else {
-                    at = at.min(t);
-                }
-            }
+        // A due timer of an idle P for which no core is idle either: this core's g0 runs it.
+        let (t, unserved) = idle_timers(now);
+        if unserved {
+            find::IRQ_WORK.store(true, Ordering::Release); // pairs with the AcqRel swap in `drain_irq_work`
+            want |= now >= start.wrapping_add(TIMER_GRACE.min(slice()));
+            at = at.min(start.wrapping_add(TIMER_GRACE).max(now + 1000));
         }
+        at = at.min(t).min(if want { now + slice() } else { end });
         if want {
             request(core, f, fx);
         }
-    } else if core.preempt_req.load(Ordering::Relaxed) {
-        request(core, f, fx);
+    } else {
+        // Inside `blocking`, without a P: it may be the one core that was armed for a timer it added.
+        let (t, unserved) = idle_timers(now);
+        at = at.min(if unserved { now + slice() } else { t });
+        if core.preempt_req.load(Ordering::Relaxed) {
+            request(core, f, fx);
+        }
     }
     if at != u64::MAX && at < core.armed_at.get() {
         arm(core, at.max(now + 1000), now);
     }
 }
 
+/// The timers of idle Ps, whose own cores are busy elsewhere: wakes a core for those that are due, and
+/// returns when to look again, and whether some are due but no core was asleep to be woken.
+fn idle_timers(now: u64) -> (u64, bool) {
+    let (mut at, mut unserved) = (u64::MAX, false);
+    for q in p::first(global::procs()) {
+        let t = q.timer0.load(Ordering::Relaxed);
+        if t == u64::MAX || q.status() != p::PStatus::Idle {
+            continue;
+        }
+        if t <= now {
+            unserved |= !sysmon::kick_idle_core();
+            at = at.min(now + slice());
+        } else {
+            at = at.min(t);
+        }
+    }
+    (at, unserved)
+}
+
+/// The running goroutine got a P in mid-flight (back from `blocking`): the one-shot was not kept for its
+/// slice and timers meanwhile. `fresh`: the slice begins now. Preemption off.
+pub(crate) fn resume_slice(core: &Core, p: &P, fresh: bool) {
+    let was = arch::irq_save();
+    let now = clock::now_ns();
+    if fresh {
+        p.slice_start.store(now, Ordering::Relaxed);
+    }
+    let end = p.slice_start.load(Ordering::Relaxed).wrapping_add(slice());
+    let at = end.min(p.timer0.load(Ordering::Relaxed)).max(now + 1);
+    if at < core.armed_at.get() {
+        arm(core, at, now);
+    }
+    arch::irq_restore(was);
+}
+
 /// RESCHED IPI: somebody wants this core to look again, or its goroutine off.
 pub(crate) fn on_resched(f: &mut TrapFrame, fx: &FxState) {
     let core = percpu::this();
-    if !core.g.get().is_null() && core.preempt_req.load(Ordering::Acquire) {
+    // STW, too: `execute` may have cleared the flag that was set while this core was choosing a goroutine.
+    let wanted = core.preempt_req.load(Ordering::Acquire) || global::STW.load(Ordering::Relaxed);
+    if !core.g.get().is_null() && wanted {
         request(core, f, fx);
     }
 }

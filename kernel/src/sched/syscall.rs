@@ -19,6 +19,7 @@ use super::{
     m::{self, p_of},
     p::PStatus,
     park::switch_to_g0,
+    preempt,
     state::GState,
     sysmon,
 };
@@ -84,6 +85,7 @@ fn retake_own(g: GPtr) -> bool {
     match m::get(core.index()).syscall_p.take() {
         Some(p) if p.cas_status(PStatus::Syscall, PStatus::Running) => {
             m::set_p(core, p);
+            preempt::resume_slice(core, p, false);
             true
         }
         _ => false,
@@ -120,6 +122,7 @@ fn leave() {
     };
     if let Some(p) = p {
         m::set_p(core, p);
+        preempt::resume_slice(core, p, true);
         arch::preempt_enable();
         return;
     }
@@ -142,6 +145,7 @@ pub(crate) fn preempted(g: GPtr) {
         && p.cas_status(PStatus::Syscall, PStatus::Running)
     {
         m::set_p(core, p);
+        preempt::resume_slice(core, p, false);
     }
 }
 

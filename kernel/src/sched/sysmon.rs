@@ -81,8 +81,8 @@ pub(crate) fn tick(core: &Core, now: u64) {
     }
     let n = global::procs();
     if IDLE_PS.load(Ordering::Relaxed) as usize == n {
-        DRIVER.store(0, Ordering::Release);
-        NEXT.store(u64::MAX, Ordering::Relaxed);
+        // Only if it is still ours: a core that enters `blocking` at this moment drives from then on.
+        let _ = DRIVER.compare_exchange(core.index() as u32 + 1, 0, Ordering::AcqRel, Ordering::Relaxed);
         TICKING.store(false, Ordering::Release);
         return;
     }
@@ -114,11 +114,13 @@ pub(crate) fn tick(core: &Core, now: u64) {
             p.max(floor())
         }
     };
-    PERIOD.store(period, Ordering::Relaxed);
     let end = clock::now_ns();
     let cost = COST.load(Ordering::Relaxed);
-    COST.store(cost - cost / 8 + (end - now) / 8, Ordering::Relaxed);
-    NEXT.store(end + period, Ordering::Relaxed);
+    COST.store(cost - cost / 8 + end.saturating_sub(now) / 8, Ordering::Relaxed);
+    if DRIVER.load(Ordering::Acquire) == core.index() as u32 + 1 {
+        PERIOD.store(period, Ordering::Relaxed);
+        NEXT.store(end + period, Ordering::Relaxed);
+    }
     TICKING.store(false, Ordering::Release); // pairs with the Acquire swap above
 }
 
@@ -191,12 +193,15 @@ pub(crate) fn retakes_pending() -> bool {
     RETAKE.load(Ordering::Relaxed) != 0
 }
 
-/// On g0: takes the Ps the tick marked, if their cores are still in the call.
+/// On g0: takes the Ps the tick marked, if their cores are still in the call. `true`: this core may hold
+/// another P than before, whose slice did not begin here.
 #[inline(always)]
-pub(crate) fn handle_retakes(core: &'static Core) {
-    if retakes_pending() {
-        retake(core);
+pub(crate) fn handle_retakes(core: &'static Core) -> bool {
+    if !retakes_pending() {
+        return false;
     }
+    retake(core);
+    true
 }
 
 #[cold]

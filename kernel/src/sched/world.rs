@@ -132,6 +132,9 @@ fn start() {
         find::kick(kicks.trailing_zeros() as usize);
         kicks &= kicks - 1;
     }
+    // Cores that fell asleep meanwhile did not arm for the timers of stopped Ps: this one does.
+    let first = p::first(n).iter().map(|p| p.timer0.load(Ordering::Relaxed)).min();
+    preempt::timer_added(first.unwrap_or(u64::MAX));
     find::wake_for_work();
 }
 
