@@ -105,7 +105,7 @@ pub unsafe extern "C" fn resume_saved(save: *mut usize, block: *mut SaveBlock) {
         "mov [rdi], rsp",
         "fxrstor64 [rsi + {fx}]",
         "lea rsp, [rsi + {frame}]",
-        "mov dword ptr gs:[{preempt}], {zero}",
+        "and dword ptr gs:[{preempt}], {zero}",
         "pop r15",
         "pop r14",
         "pop r13",
@@ -133,7 +133,7 @@ pub unsafe extern "C" fn resume_saved(save: *mut usize, block: *mut SaveBlock) {
 const _: () = assert!(size_of::<TrapFrame>() == 22 * 8);
 
 /// First instructions of a goroutine: g0 switches here with `entry` in rbx and its argument in r12. Lowers
-/// the count to 0 with no preemption pending, turns interrupts on, calls. The return address is 0, which
+/// the count to 0 (a preemption wanted of an inherited slice stays wanted), turns interrupts on, calls. The return address is 0, which
 /// ends every backtrace.
 #[unsafe(naked)]
 unsafe extern "C-unwind" fn trampoline() {
@@ -143,7 +143,7 @@ unsafe extern "C-unwind" fn trampoline() {
         "cld",
         "xor ebp, ebp",
         "mov rdi, r12",
-        "mov dword ptr gs:[{preempt}], {zero}",
+        "and dword ptr gs:[{preempt}], {zero}",
         "sti",
         "call rbx",
         "ud2",
