@@ -114,6 +114,9 @@ pub fn init_on_each_core() {
         0
     };
     write(LVT_TIMER, u32::from(VEC_TIMER) | mode);
+    // The manual asks for MFENCE between a memory-mapped change to deadline mode and the first deadline.
+    // SAFETY: a fence, part of every x86_64 processor.
+    unsafe { core::arch::asm!("mfence", options(nostack, preserves_flags)) };
     timer_disarm();
 }
 
