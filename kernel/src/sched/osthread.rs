@@ -53,9 +53,17 @@ pub fn unlock_os_thread() {
 
 pub(crate) fn release(g: GPtr) {
     g.locks.set(0);
-    let core = g.locked_core.swap(0, Ordering::Relaxed);
+    let core = g.locked_core.load(Ordering::Relaxed);
     if core != 0 {
-        m::get(core as usize - 1).locked_g.store(core::ptr::null_mut(), Ordering::Release);
+        // The core first: while the goroutine is still bound to it, this runs there. Another goroutine may
+        // have locked itself to the same core since; its claim stays.
+        let _ = m::get(core as usize - 1).locked_g.compare_exchange(
+            g.raw(),
+            core::ptr::null_mut(),
+            Ordering::AcqRel,
+            Ordering::Relaxed,
+        );
+        g.locked_core.store(0, Ordering::Relaxed);
     }
 }
 
