@@ -39,8 +39,12 @@ pub(crate) fn check(_core: &Core) {
     if !quiet() || IO_WAITERS.load(Ordering::Acquire) != 0 || IRQ_WORK.load(Ordering::Relaxed) {
         return;
     }
-    if !super::booted() || super::user_goroutines() == 0 {
+    if !super::booted() {
         return;
+    }
+    if super::user_goroutines() == 0 && quiet() {
+        // Main would have ended the program: it left by `goexit`.
+        crate::panic::fatal("no goroutines (main called goexit) - deadlock!");
     }
     if p::first(global::procs()).iter().any(|p| crate::time::has_user_timers(&p.timers)) || !quiet() {
         return;
