@@ -38,8 +38,7 @@ impl Pos {
     pub(crate) const fn new() -> Self {
         Self(Cell::new(NOWHERE))
     }
-    #[cfg(test)]
-    fn is_queued(&self) -> bool {
+    pub(crate) fn is_queued(&self) -> bool {
         self.0.get() != NOWHERE
     }
 }

@@ -1,5 +1,4 @@
 //! One channel, one operation at a time.
-#![forbid(unsafe_code)]
 
 use std::{
     sync::{Arc, atomic::Ordering::SeqCst},

@@ -1,5 +1,4 @@
 //! `select!` and `Select`.
-#![forbid(unsafe_code)]
 
 use std::{
     sync::atomic::Ordering::SeqCst,

@@ -1,5 +1,4 @@
 //! Many threads at once.
-#![forbid(unsafe_code)]
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,5 +1,4 @@
 //! On threads.
-#![forbid(unsafe_code)]
 
 use std::{
     sync::{
