@@ -10,7 +10,7 @@
 use burrow::prelude::*;
 
 fn generate(out: Chan<u32>) {
-    for n in 2.. {
+    for n in 2..=u32::MAX {
         out.send(n);
     }
 }

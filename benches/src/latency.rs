@@ -71,8 +71,8 @@ pub fn run(_: &Suite, n: usize, procs: usize) {
         let (stop, wg) = (stop.clone(), wg.clone());
         go(move || {
             let mut x = 0_u64;
-            while stop.load(Ordering::SeqCst) == 0 {
-                x = spin(1, x); // a hog, no waiter: no pause instruction in here
+            while stop.load(Ordering::SeqCst) == 0 { // not a spin: a hog, as the peer's
+                x = spin(1, x);
             }
             black_box(x);
             wg.done();

@@ -279,7 +279,7 @@ fn dynamic_select_over_many() {
         go(move || tx.send(i));
     }
     let receivers: Vec<_> = chans.iter().map(Chan::receiver).collect();
-    let mut seen = vec![false; 50];
+    let mut seen = [false; 50];
     for _ in 0..50 {
         let mut places = vec![None; 50];
         let mut sel = Select::new();

@@ -35,23 +35,27 @@ fn heap_blocks_never_overlap() {
                     let words = at as *const usize;
                     for i in 0..layout.size() / 8 {
                         // SAFETY: our own live block.
-                        let word = unsafe { words.add(i).read() };
+                        let at_word = unsafe { words.add(i) };
+                        // SAFETY: as above; the word was written when the block was taken.
+                        let word = unsafe { at_word.read() };
                         assert_eq!(word, at + i, "a block of {} bytes was overwritten", layout.size());
                     }
                     // SAFETY: allocated below with this layout.
                     unsafe { raw::dealloc(at as *mut u8, layout) };
                 };
                 for _ in 0..20_000 {
-                    if live.len() < 200 && random(&mut x) % 2 == 0 {
+                    if live.len() < 200 && random(&mut x).is_multiple_of(2) {
                         let size = 8 + random(&mut x) as usize % (1 << (4 + random(&mut x) % 9));
                         let align = 8 << (random(&mut x) % 6);
                         let layout = Layout::from_size_align(size, align).unwrap();
                         // SAFETY: the size is not 0.
                         let at = unsafe { raw::alloc(layout) } as usize;
-                        assert!(at != 0 && at % align == 0);
+                        assert!(at != 0 && at.is_multiple_of(align));
                         for i in 0..size / 8 {
                             // SAFETY: within the block.
-                            unsafe { (at as *mut usize).add(i).write(at + i) };
+                            let word = unsafe { (at as *mut usize).add(i) };
+                            // SAFETY: as above.
+                            unsafe { word.write(at + i) };
                         }
                         live.push((at, layout));
                     } else if !live.is_empty() {

@@ -238,7 +238,7 @@ fn a_large_frame_does_not_jump_the_guard() {
         let room = black_box([1_u8; 400 * 1024]);
         room[black_box(7)]
     }
-    let p = spawn(|| big()).join().unwrap_err();
+    let p = spawn(big).join().unwrap_err();
     assert!(matches!(p.kind(), Kind::StackOverflow { .. }), "{p:?}");
 }
 

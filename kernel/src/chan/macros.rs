@@ -4,6 +4,7 @@
 //! which arm it was and what it received; the bodies are match arms outside of that block, so that `break`,
 //! `return`, `?` and borrows in them mean what they mean around the macro. The answer is a chain of
 //! `Choice::There(…There(Here(value)))`, since a macro cannot make an enum of unknown types.
+#![forbid(unsafe_code)]
 
 /// Waits until one of several channel operations can proceed, and does it. If several can, each is equally
 /// likely to be chosen.

@@ -83,7 +83,7 @@ fn write_header(w: &mut dyn Write, g: GPtr) -> fmt::Result {
         w.write_str(", locked to core")?;
     }
     if g.name.is_set() {
-        g.name.with(|n| write!(w, "] {n:?}:\n"))
+        g.name.with(|n| writeln!(w, "] {n:?}:"))
     } else {
         w.write_str("]:\n")
     }

@@ -75,8 +75,8 @@ impl Name {
         let mut bytes = [0u8; Name::BYTES];
         let n = name.floor_char_boundary(Name::BYTES);
         bytes[..n].copy_from_slice(&name.as_bytes()[..n]);
-        for (w, b) in self.0.iter().zip(bytes.chunks_exact(8)) {
-            w.store(b.iter().rev().fold(0, |w, b| w << 8 | u64::from(*b)), Ordering::Relaxed);
+        for (w, b) in self.0.iter().zip(bytes.as_chunks::<8>().0) {
+            w.store(u64::from_le_bytes(*b), Ordering::Relaxed);
         }
     }
 
@@ -88,8 +88,8 @@ impl Name {
     /// Calls `f` with the name. One that is being set meanwhile may be cut.
     pub(crate) fn with<R>(&self, f: impl FnOnce(&str) -> R) -> R {
         let mut bytes = [0u8; Name::BYTES];
-        for (w, b) in self.0.iter().zip(bytes.chunks_exact_mut(8)) {
-            b.copy_from_slice(&w.load(Ordering::Relaxed).to_le_bytes());
+        for (w, b) in self.0.iter().zip(bytes.as_chunks_mut::<8>().0) {
+            *b = w.load(Ordering::Relaxed).to_le_bytes();
         }
         let end = bytes.iter().position(|b| *b == 0).unwrap_or(Name::BYTES);
         f(str::from_utf8(&bytes[..end]).unwrap_or("?"))

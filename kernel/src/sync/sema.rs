@@ -170,7 +170,9 @@ unsafe fn dequeue(root: &Link, key: u64) -> Option<GPtr> {
     let (mut left, mut right, mut link) = (first.left.get(), first.right.get(), link);
     loop {
         // SAFETY: 1. is passed on.
-        let (l, r) = unsafe { (node(left), node(right)) };
+        let l = unsafe { node(left) };
+        // SAFETY: as above.
+        let r = unsafe { node(right) };
         match (l, r) {
             (None, _) => break link.set(right),
             (_, None) => break link.set(left),

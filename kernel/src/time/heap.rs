@@ -38,7 +38,8 @@ impl Pos {
     pub(crate) const fn new() -> Self {
         Self(Cell::new(NOWHERE))
     }
-    pub(crate) fn is_queued(&self) -> bool {
+    #[cfg(test)]
+    fn is_queued(&self) -> bool {
         self.0.get() != NOWHERE
     }
 }

@@ -36,8 +36,6 @@ pub(crate) enum Fire {
     Wake(GPtr),
     /// Ends a wait, if this token is still to be had.
     Claim(NonNull<Token>),
-    /// Calls a function on g0 (it must not block): `f(arg)`.
-    Call(fn(usize), usize),
 }
 
 /// One timer; see the file head. `pos` first: the heap knows nodes by it.
@@ -143,10 +141,10 @@ pub fn run_due(timers: &Timers, now: u64) -> Option<u64> {
     const BATCH: usize = 16;
     loop {
         let mut wake = [None; BATCH];
-        let (mut n, mut call) = (0, None);
+        let mut n = 0;
         let mut heap = timers.lock();
         let next = loop {
-            if n == BATCH || call.is_some() {
+            if n == BATCH {
                 break None;
             }
             let Some(pos) = heap.pop_due(now) else {
@@ -163,19 +161,12 @@ pub fn run_due(timers: &Timers, now: u64) -> Option<u64> {
                     true => wake[n] = unsafe { t.as_ref() }.complete_quietly(),
                     false => continue,
                 },
-                Fire::Call(f, arg) => {
-                    call = Some((f, arg));
-                    continue;
-                }
             }
             n += usize::from(wake[n].is_some());
         };
         drop(heap);
         for g in wake.into_iter().flatten() {
             sched::ready(g);
-        }
-        if let Some((f, arg)) = call {
-            f(arg);
         }
         if let Some(first) = next {
             return first;

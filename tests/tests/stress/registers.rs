@@ -116,16 +116,16 @@ const FLAGS_ON: u64 = 1 << 9 | 1 << 1;
 
 fn fill(put: &mut Registers, rng: &mut Rng) {
     for value in &mut put.gpr {
-        *value = rng.next();
+        *value = rng.next_u64();
     }
     put.gpr[RCX] = 500 + rng.below(4000);
     for value in &mut put.xmm {
-        *value = u128::from(rng.next()) << 64 | u128::from(rng.next());
+        *value = u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64());
     }
-    put.flags = rng.next() & FLAGS | FLAGS_ON;
+    put.flags = rng.next_u64() & FLAGS | FLAGS_ON;
     // Rounding mode, flush-to-zero and sticky flags vary; every exception stays masked.
-    put.mxcsr = (rng.next() as u32 & 0xe03f) | 0x1f80;
-    put.fcw = (rng.next() as u16 & 0x0c00) | 0x037f;
+    put.mxcsr = (rng.next_u64() as u32 & 0xe03f) | 0x1f80;
+    put.fcw = (rng.next_u64() as u16 & 0x0c00) | 0x037f;
 }
 
 #[burrow::test(timeout = 120)]

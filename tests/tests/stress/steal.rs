@@ -23,7 +23,7 @@ fn node(round: Arc<Round>, i: usize) {
             burrow::go(move || node(theirs, child));
         }
     }
-    if i % 7 == 0 {
+    if i.is_multiple_of(7) {
         burrow::yield_now();
     }
     round.ran[i].fetch_add(1, Ordering::Relaxed);

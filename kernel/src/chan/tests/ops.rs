@@ -1,4 +1,5 @@
 //! One channel, one operation at a time.
+#![forbid(unsafe_code)]
 
 use std::{
     sync::{Arc, atomic::Ordering::SeqCst},

@@ -1,4 +1,5 @@
 //! `select!` and `Select`.
+#![forbid(unsafe_code)]
 
 use std::{
     sync::atomic::Ordering::SeqCst,

@@ -1,4 +1,5 @@
 //! Many threads at once.
+#![forbid(unsafe_code)]
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,4 +1,5 @@
 //! On threads.
+#![forbid(unsafe_code)]
 
 use std::{
     sync::{
