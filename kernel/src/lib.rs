@@ -1,4 +1,56 @@
-//! Burrow.
+//! Burrow: a Go-style runtime that is its own kernel.
+//!
+//! Goroutines run on all cores of an x86_64 machine, talk over channels, and are preempted by timer interrupts.
+//! Nothing sits underneath: Go's threads are cores here, its signals are interrupts, its `mmap` is the page-fault
+//! handler. A program is a crate that uses this library:
+//!
+//! ```ignore (needs the metal target)
+//! #![no_std]
+//! #![no_main]
+//! extern crate alloc;
+//! use burrow::prelude::*;
+//!
+//! #[burrow::main]
+//! fn main() {
+//!     let ch = chan::<u32>(0);
+//!     let tx = ch.sender();
+//!     go(move || tx.send(42));
+//!     println!("{}", ch.recv().unwrap());
+//! }
+//! ```
+//!
+//! # The map
+//!
+//! | room | what is in it | what a user sees of it |
+//! | --- | --- | --- |
+//! | [`arch`] | boot entries, page tables, interrupts, clocks, cores, serial port | [`arch::exit`] |
+//! | [`lock`] | spin locks with ranks; guards for preemption and interrupts: what stops the *core* | – |
+//! | [`mem`] | frames, the heap, goroutine stacks | `alloc` |
+//! | [`sched`] | G, M, P; queues, idle, preemption, sysmon, stop-the-world | [`go`], [`spawn`](fn@spawn), [`Builder`], [`scope`](fn@scope), [`blocking`], [`yield_now`], [`runtime`] |
+//! | [`panic`](mod@panic) | unwinding, faults as panics, reports | [`recover`], [`defer!`], [`goexit`], [`Panic`] |
+//! | [`chan`](mod@chan) | channels and select | [`chan`](fn@chan), [`Chan`], [`select!`] |
+//! | [`sync`] | what parks the *goroutine* | [`sync::Mutex`], [`sync::WaitGroup`] |
+//! | [`time`] | clock, timers per P, sleep | [`time::sleep`], [`time::Instant`] |
+//! | [`test`](mod@test) | tests that run inside the machine | [`#[burrow::test]`](macro@test), [`test_main!`] |
+//!
+//! Imports go down the table's order of layers, `arch ← lock ← mem ← sched ← {panic, chan, sync, time}`; where a lower
+//! room needs an upper one it owns a hook that is filled in at boot. `docs/architecture.md` has the picture,
+//! `docs/hacking.md` the full vocabulary, lock ranks and how to find a bug.
+//!
+//! # Words
+//!
+//! - **G**: a goroutine. **M**: a core. **P**: the right to run goroutines, with a run queue; there are `gomaxprocs`.
+//! - **g0**: a core's scheduler stack; interrupts are off on it.
+//! - **park / ready**: leave the core to wait / become runnable again. The **commit step** runs on g0 in between, when
+//!   the goroutine is off its stack, and makes it findable for its waker.
+//! - **preempt count**: why this core must not be preempted now; raised by every spin lock and guard. With the count
+//!   raised a goroutine may not park, yield or panic.
+//! - **fatal**: ends the program and cannot be recovered.
+//!
+//! # Two targets
+//!
+//! On `x86_64-burrow` (`target_os = "none"`) this is the kernel. The parts that need no machine also compile for the
+//! host, where unit tests, doc examples and loom models run (`make test-host`).
 #![cfg_attr(target_os = "none", no_std)]
 #![feature(allow_internal_unsafe)] // attribute macros in crates that forbid unsafe code
 #![feature(lang_items)] // the unwinder's personality is a lang item

@@ -131,21 +131,21 @@ pub(crate) fn on_timer(f: &mut TrapFrame, fx: &FxState) {
         let start = p.slice_start.load(Ordering::Relaxed);
         let end = start.wrapping_add(slice());
         let timer = p.timer0.load(Ordering::Relaxed);
-        let mut want = now >= end || chaos::on();
-        if timer <= now {
-            want |= now >= start.wrapping_add(TIMER_GRACE.min(slice()));
-            at = at.min(start.wrapping_add(TIMER_GRACE));
-        } else {
-            at = at.min(timer);
-        }
         // A due timer of an idle P for which no core is idle either: this core's g0 runs it.
         let (t, unserved) = idle_timers(now);
         if unserved {
             find::IRQ_WORK.store(true, Ordering::Release); // pairs with the AcqRel swap in `drain_irq_work`
-            want |= now >= start.wrapping_add(TIMER_GRACE.min(slice()));
-            at = at.min(start.wrapping_add(TIMER_GRACE).max(now + 1000));
         }
-        at = at.min(t).min(if want { now + slice() } else { end });
+        let grace = start.wrapping_add(TIMER_GRACE.min(slice()));
+        let due = unserved || timer <= now;
+        let want = now >= end || chaos::on() || due && now >= grace;
+        // Once it is wanted off, the goroutine goes now or when its count falls to 0: nothing sooner helps, and
+        // firing again at once would leave it no time to get there.
+        at = at.min(t).min(match (want, due) {
+            (true, _) => now + slice(),
+            (false, true) => grace,
+            (false, false) => end.min(timer),
+        });
         if want {
             request(core, f, fx);
         }
@@ -158,7 +158,7 @@ pub(crate) fn on_timer(f: &mut TrapFrame, fx: &FxState) {
         }
     }
     if at != u64::MAX && at < core.armed_at.get() {
-        arm(core, at.max(now + 1000), now);
+        arm(core, at.max(now + 5_000), now);
     }
 }
 
