@@ -71,7 +71,8 @@ pub fn run(_: &Suite, n: usize, procs: usize) {
         let (stop, wg) = (stop.clone(), wg.clone());
         go(move || {
             let mut x = 0_u64;
-            while stop.load(Ordering::SeqCst) == 0 { // not a spin: a hog, as the peer's
+            while stop.load(Ordering::SeqCst) == 0 {
+                // not a spin: a hog, as the peer's
                 x = spin(1, x);
             }
             black_box(x);

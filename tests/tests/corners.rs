@@ -38,19 +38,30 @@ fn a_scope_is_silent_about_a_panic_that_was_joined() {
 #[inline(never)]
 fn descend(bytes: usize) -> u8 {
     let room = black_box([1_u8; 1024]);
-    if bytes <= 1024 { room[7] } else { descend(bytes - 1024).wrapping_add(black_box(&room)[3]) }
+    if bytes <= 1024 {
+        room[7]
+    } else {
+        descend(bytes - 1024).wrapping_add(black_box(&room)[3])
+    }
 }
 
 #[burrow::test]
 fn a_reused_big_stack_overflows_where_it_ends() {
     let deep = |size: usize, use_of_it: usize| {
-        Builder::new().stack_size(size).spawn(move || descend(use_of_it)).expect("there is memory").join()
+        Builder::new()
+            .stack_size(size)
+            .spawn(move || descend(use_of_it))
+            .expect("there is memory")
+            .join()
     };
     for _ in 0..3 {
         assert!(deep(900 << 10, 600 << 10).is_ok());
         // The same class of slots, so very likely the same slot, with the pages of the one before.
         let panic = deep(600 << 10, 1 << 30).expect_err("recursion without end");
-        assert!(matches!(panic.kind(), Kind::StackOverflow { size, .. } if size == 600 << 10), "{panic:?}");
+        assert!(
+            matches!(panic.kind(), Kind::StackOverflow { size, .. } if size == 600 << 10),
+            "{panic:?}"
+        );
     }
 }
 
@@ -68,7 +79,10 @@ fn big_stacks_come_back_when_many_end_together() {
                     }
                     descend(40 << 10)
                 };
-                Builder::new().stack_size(300 << 10).spawn(wait).expect("there is memory")
+                Builder::new()
+                    .stack_size(300 << 10)
+                    .spawn(wait)
+                    .expect("there is memory")
             })
             .collect();
         gate.store(true, Ordering::Relaxed);
@@ -81,7 +95,10 @@ fn big_stacks_come_back_when_many_end_together() {
     }
     // What the first round touched serves the others (a few slots may be late to come back).
     let grown = runtime_pages().saturating_sub(after_first);
-    assert!(grown < 600, "{grown} more stack pages after three more rounds of the same");
+    assert!(
+        grown < 600,
+        "{grown} more stack pages after three more rounds of the same"
+    );
 }
 
 fn runtime_pages() -> u64 {
@@ -93,8 +110,11 @@ fn runtime_pages() -> u64 {
 #[burrow::test(timeout = 120)]
 fn timers_of_a_retaken_p_fire_on_busy_cores() {
     const SLEEPERS: u32 = 16;
-    let (asleep, awake, stop) =
-        (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)), Arc::new(AtomicBool::new(false)));
+    let (asleep, awake, stop) = (
+        Arc::new(AtomicU32::new(0)),
+        Arc::new(AtomicU32::new(0)),
+        Arc::new(AtomicBool::new(false)),
+    );
     for _ in 0..SLEEPERS {
         let (asleep, awake) = (asleep.clone(), awake.clone());
         go(move || {

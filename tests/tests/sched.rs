@@ -199,7 +199,8 @@ fn hogs_on_every_p_do_not_keep_others_from_running() {
                 spawn(move || {
                     started.fetch_add(1, Ordering::Relaxed);
                     let mut n = 0_u64;
-                    while !stop.load(Ordering::Relaxed) { // not a spin: a hog
+                    while !stop.load(Ordering::Relaxed) {
+                        // not a spin: a hog
                         n = core::hint::black_box(n + 1);
                     }
                 })

@@ -60,8 +60,8 @@ const BIG_SPAN: usize = 1 << 39;
 /// Classes: slots of 512 KiB to 2 GiB (1 GiB, its reserve and guard need the last).
 const BIG_MIN_LOG: usize = 19;
 const BIG_CLASSES: usize = 13;
-const _: () = assert!(DEFAULT_END <= BIG_BASE && BIG_BASE + BIG_CLASSES * BIG_SPAN <= STACK_REGION_END as usize);
-
+const _: () =
+    assert!(DEFAULT_END <= BIG_BASE && BIG_BASE + BIG_CLASSES * BIG_SPAN <= STACK_REGION_END as usize);
 
 static NEXT_DEFAULT: AtomicUsize = AtomicUsize::new(0);
 /// Pages mapped in stacks, for statistics.
@@ -73,8 +73,13 @@ struct Big {
     /// Top of the first free slot, 0 if none.
     free: [usize; BIG_CLASSES],
 }
-static BIG: SpinLock<Big> =
-    SpinLock::new(Rank::Stacks, Big { next: [0; BIG_CLASSES], free: [0; BIG_CLASSES] });
+static BIG: SpinLock<Big> = SpinLock::new(
+    Rank::Stacks,
+    Big {
+        next: [0; BIG_CLASSES],
+        free: [0; BIG_CLASSES],
+    },
+);
 
 /// What the top of a free big slot holds.
 #[repr(C)]
@@ -130,7 +135,10 @@ pub fn reserve_default(n: usize) -> Option<usize> {
 
 /// The `i`-th default slot.
 pub fn default_slot(i: usize) -> Stack {
-    Stack { top: BASE + (i + 1) * STRIDE, size: DEFAULT_SIZE }
+    Stack {
+        top: BASE + (i + 1) * STRIDE,
+        size: DEFAULT_SIZE,
+    }
 }
 
 fn class_of(size: usize) -> usize {
@@ -161,7 +169,10 @@ pub fn reserve_custom(size: usize) -> Option<Stack> {
     let start = BIG_BASE + class * BIG_SPAN + i * slot;
     paging::ensure_leaf_tables(start..start + slot).ok()?;
     big.next[class] = i + 1;
-    Some(Stack { top: start + slot, size })
+    Some(Stack {
+        top: start + slot,
+        size,
+    })
 }
 
 /// Gives back a stack from [`reserve_custom`]; its pages stay mapped for the next one.
@@ -169,7 +180,12 @@ pub fn release_custom(s: Stack) {
     let class = class_of(s.size);
     let mut big = BIG.lock();
     // SAFETY: somebody ran there, so the top page is mapped; now it is nobody's.
-    unsafe { free_slot(s.top).write(FreeSlot { next: big.free[class], low: s.floor() }) };
+    unsafe {
+        free_slot(s.top).write(FreeSlot {
+            next: big.free[class],
+            low: s.floor(),
+        })
+    };
     big.free[class] = s.top;
 }
 
@@ -194,7 +210,11 @@ fn map(pte: &AtomicU64) -> bool {
     // The last cached frames and the reserve are for faults; a spawn may take the allocator's lock.
     let core = arch::core_index();
     frames::refill(core);
-    let frame = if frames::cached(core) > KEEP { frames::fault_pop(core) } else { frames::alloc_zeroed() };
+    let frame = if frames::cached(core) > KEEP {
+        frames::fault_pop(core)
+    } else {
+        frames::alloc_zeroed()
+    };
     let r = match frame {
         Some(f) => {
             install(pte, f);
@@ -210,7 +230,11 @@ fn map(pte: &AtomicU64) -> bool {
 fn install(pte: &AtomicU64, f: frames::Frame) {
     let old = pte.load(Ordering::Relaxed);
     let new = f.phys() | PRESENT | WRITABLE | ACCESSED | DIRTY | NO_EXECUTE;
-    if old & PRESENT == 0 && pte.compare_exchange(old, new, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+    if old & PRESENT == 0
+        && pte
+            .compare_exchange(old, new, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
+    {
         PAGES.fetch_add(1, Ordering::Relaxed);
     } else {
         frames::fault_push(arch::core_index(), f);
@@ -222,7 +246,9 @@ fn find(addr: usize) -> Option<Stack> {
     if (BASE..DEFAULT_END).contains(&addr) {
         return Some(default_slot((addr - BASE) / STRIDE));
     }
-    let off = addr.checked_sub(BIG_BASE).filter(|o| *o < BIG_CLASSES * BIG_SPAN)?;
+    let off = addr
+        .checked_sub(BIG_BASE)
+        .filter(|o| *o < BIG_CLASSES * BIG_SPAN)?;
     let class = off / BIG_SPAN;
     let slot = 1usize << (class + BIG_MIN_LOG);
     let top = BIG_BASE + class * BIG_SPAN + (off % BIG_SPAN / slot + 1) * slot;
@@ -233,7 +259,9 @@ fn find(addr: usize) -> Option<Stack> {
 
 /// The page-fault hook. On the fault's own IST stack, interrupts off; takes no lock.
 pub fn on_fault(addr: usize, f: &TrapFrame) -> StackFault {
-    let Some(s) = find(addr) else { return StackFault::NotStack };
+    let Some(s) = find(addr) else {
+        return StackFault::NotStack;
+    };
     let pte = paging::leaf_pte(addr & !(PAGE - 1));
     if pte.is_null() {
         return StackFault::NotStack;

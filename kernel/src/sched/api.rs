@@ -47,7 +47,11 @@ pub fn go<F: FnOnce() + Send + 'static>(f: F) {
 /// Starts one of the runtime's own goroutines: it does not count for deadlock detection.
 #[track_caller]
 pub(crate) fn go_system<F: FnOnce() + Send + 'static>(name: &str, f: F) {
-    let how = How { system: true, name: Some(name), ..How::default() };
+    let how = How {
+        system: true,
+        name: Some(name),
+        ..How::default()
+    };
     if let Err(e) = spawn::start(f, how, Location::caller()) {
         panic!("go: {e}");
     }
@@ -115,7 +119,11 @@ impl Builder {
     ) -> Result<JoinHandle<T>, SpawnError> {
         let packet = Arc::new(Packet::new(None));
         let theirs = packet.clone();
-        let how = How { system: false, stack_size: self.stack_size, name: self.name.as_deref() };
+        let how = How {
+            system: false,
+            stack_size: self.stack_size,
+            name: self.name.as_deref(),
+        };
         let g = spawn::start(move || theirs.fill(catch(f)), how, Location::caller())?;
         Ok(JoinHandle { packet, id: g.id() })
     }
@@ -226,7 +234,10 @@ impl<T> JoinHandle<T> {
 
 impl<T> fmt::Debug for JoinHandle<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("JoinHandle").field("id", &self.id).field("finished", &self.is_finished()).finish()
+        f.debug_struct("JoinHandle")
+            .field("id", &self.id)
+            .field("finished", &self.is_finished())
+            .finish()
     }
 }
 
@@ -339,7 +350,10 @@ impl<'scope, 'env> Scope<'scope, 'env> {
             state.one_done();
         };
         match spawn::start(body, How::default(), Location::caller()) {
-            Ok(g) => ScopedJoinHandle { h: JoinHandle { packet, id: g.id() }, _scope: PhantomData },
+            Ok(g) => ScopedJoinHandle {
+                h: JoinHandle { packet, id: g.id() },
+                _scope: PhantomData,
+            },
             Err(e) => {
                 self.state.one_done();
                 panic!("scope: {e}")
@@ -350,7 +364,9 @@ impl<'scope, 'env> Scope<'scope, 'env> {
 
 impl fmt::Debug for Scope<'_, '_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Scope").field("running", &self.state.running.load(Ordering::Relaxed)).finish()
+        f.debug_struct("Scope")
+            .field("running", &self.state.running.load(Ordering::Relaxed))
+            .finish()
     }
 }
 

@@ -28,7 +28,11 @@ pub(crate) fn io_wait_end() {
 
 /// Is everything asleep for good? Then this is the end of the program.
 pub(crate) fn check(_core: &Core) {
-    let all = if arch::core_count() == 64 { u64::MAX } else { (1 << arch::core_count()) - 1 };
+    let all = if arch::core_count() == 64 {
+        u64::MAX
+    } else {
+        (1 << arch::core_count()) - 1
+    };
     let quiet = || {
         let s = SCHED.lock();
         s.idle_ms == all
@@ -46,7 +50,11 @@ pub(crate) fn check(_core: &Core) {
         // Main would have ended the program: it left by `goexit`.
         crate::panic::fatal("no goroutines (main called goexit) - deadlock!");
     }
-    if p::first(global::procs()).iter().any(|p| crate::time::has_user_timers(&p.timers)) || !quiet() {
+    if p::first(global::procs())
+        .iter()
+        .any(|p| crate::time::has_user_timers(&p.timers))
+        || !quiet()
+    {
         return;
     }
     crate::panic::fatal("all goroutines are asleep - deadlock!");

@@ -5,12 +5,7 @@ use core::{
     sync::atomic::Ordering,
 };
 
-use super::{
-    for_each_g,
-    g::GPtr,
-    state::GState,
-    stats::core_of,
-};
+use super::{for_each_g, g::GPtr, state::GState, stats::core_of};
 use crate::{
     arch::x86_64::{clock, percpu, switch::SwitchFrame},
     panic::backtrace,
@@ -53,7 +48,11 @@ pub(crate) fn goroutines(most: usize) -> alloc::vec::Vec<GInfo> {
                 name: g.name.with(|n| heapless::String::try_from(n).unwrap_or_default()),
                 state,
                 reason: waiting.then(|| g.wait_reason()),
-                age_ns: if waiting { now.saturating_sub(g.wait_since.load(Ordering::Relaxed)) } else { 0 },
+                age_ns: if waiting {
+                    now.saturating_sub(g.wait_since.load(Ordering::Relaxed))
+                } else {
+                    0
+                },
                 core: core_of(g),
                 system: g.is_system(),
                 created_at: g.created_at.get(),
@@ -112,7 +111,10 @@ pub(crate) fn write_g(w: &mut dyn Write, g: GPtr) -> fmt::Result {
             // SAFETY: a parked goroutine's switch frame lies at its saved stack pointer.
             let f = unsafe { (sp as *const SwitchFrame).read() };
             let rsp = sp + size_of::<SwitchFrame>();
-            backtrace::write_frames(w, backtrace::from_regs(f.rip as usize, rsp, f.rbp as usize, stack))?;
+            backtrace::write_frames(
+                w,
+                backtrace::from_regs(f.rip as usize, rsp, f.rbp as usize, stack),
+            )?;
         }
     }
     if let Some(at) = g.created_at.get() {
@@ -124,7 +126,11 @@ pub(crate) fn write_g(w: &mut dyn Write, g: GPtr) -> fmt::Result {
 struct Rip(usize);
 impl fmt::Display for Rip {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 != 0 { write!(f, ", at {:#x}", self.0) } else { Ok(()) }
+        if self.0 != 0 {
+            write!(f, ", at {:#x}", self.0)
+        } else {
+            Ok(())
+        }
     }
 }
 

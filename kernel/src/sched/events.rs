@@ -56,7 +56,16 @@ struct Rings([UnsafeCell<[Event; RING]>; MAX_CORES]);
 // SAFETY: ring i is written by core i with preemption off; others read it only when the machine stands.
 unsafe impl Sync for Rings {}
 static RINGS: Rings = Rings(
-    [const { UnsafeCell::new([Event { at: 0, g: 0, arg: 0, kind: Kind::Idle }; RING]) }; MAX_CORES],
+    [const {
+        UnsafeCell::new(
+            [Event {
+                at: 0,
+                g: 0,
+                arg: 0,
+                kind: Kind::Idle,
+            }; RING],
+        )
+    }; MAX_CORES],
 );
 static LEN: [AtomicUsize; MAX_CORES] = [const { AtomicUsize::new(0) }; MAX_CORES];
 static HASH: [AtomicU64; MAX_CORES] = [const { AtomicU64::new(0xcbf2_9ce4_8422_2325) }; MAX_CORES];
@@ -79,7 +88,12 @@ pub(crate) fn emit(kind: Kind, g: u64, arg: u64) {
 fn record(kind: Kind, g: u64, arg: u64) {
     let core = arch::core_index();
     let n = LEN[core].load(Ordering::Relaxed);
-    let e = Event { at: clock::now_ns(), g, arg, kind };
+    let e = Event {
+        at: clock::now_ns(),
+        g,
+        arg,
+        kind,
+    };
     // SAFETY: our own ring, preemption off.
     unsafe { (*RINGS.0[core].get())[n % RING] = e };
     LEN[core].store(n + 1, Ordering::Release);

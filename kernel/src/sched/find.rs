@@ -67,7 +67,9 @@ pub(crate) fn run(core: &'static Core) -> ! {
 
 /// Continues `g` on this core; returns when it has left it again.
 fn execute(core: &'static Core, m: &M, g: GPtr, inherit: bool) {
-    let Some(p) = p_of(core) else { unreachable!("execute without a P") };
+    let Some(p) = p_of(core) else {
+        unreachable!("execute without a P")
+    };
     g.set_state(GState::Runnable, GState::Running);
     bump(&p.count.switches);
     if inherit {
@@ -76,7 +78,10 @@ fn execute(core: &'static Core, m: &M, g: GPtr, inherit: bool) {
     } else {
         let now = clock::now_ns();
         m.now.set(now);
-        p.schedtick.store(p.schedtick.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+        p.schedtick.store(
+            p.schedtick.load(Ordering::Relaxed).wrapping_add(1),
+            Ordering::Relaxed,
+        );
         p.slice_start.store(now, Ordering::Relaxed);
         core.preempt_req.store(false, Ordering::Relaxed);
         core.preempt.set(NO_RESCHED | 1);
@@ -115,7 +120,9 @@ fn next(core: &'static Core, m: &M) -> (GPtr, bool) {
             continue;
         };
         super::osthread::before_pick(core, m);
-        let Some(p) = p_of(core).filter(|q| q.id() == p.id()) else { continue };
+        let Some(p) = p_of(core).filter(|q| q.id() == p.id()) else {
+            continue;
+        };
         if p.timer0.load(Ordering::Relaxed) != u64::MAX {
             run_timers(p, clock::now_ns());
         }
@@ -249,7 +256,9 @@ fn wake_slow() {
         SPINNERS.stop();
         return;
     };
-    let Some(p) = s.take_idle_p(Some(m::get(core).last_p.get())) else { unreachable!("idle P vanished under the lock") };
+    let Some(p) = s.take_idle_p(Some(m::get(core).last_p.get())) else {
+        unreachable!("idle P vanished under the lock")
+    };
     hand_over(core, p, true);
     drop(s);
     kick(core);
@@ -405,7 +414,10 @@ fn drain_irq_work() {
     if IRQ_WORK.load(Ordering::Relaxed) && IRQ_WORK.swap(false, Ordering::AcqRel) {
         // Also set when a timer of an idle P is due and every core is busy (`preempt::on_timer`).
         let now = clock::now_ns();
-        for p in p::first(global::procs()).iter().filter(|p| p.status() == PStatus::Idle) {
+        for p in p::first(global::procs())
+            .iter()
+            .filter(|p| p.status() == PStatus::Idle)
+        {
             run_timers(p, now);
         }
         let f = IRQ_HOOK.load(Ordering::Acquire);
@@ -416,4 +428,3 @@ fn drain_irq_work() {
         }
     }
 }
-

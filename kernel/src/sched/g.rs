@@ -170,7 +170,12 @@ impl G {
     #[inline(always)]
     pub(crate) fn set_state(&self, from: GState, to: GState) {
         debug_assert!(from.may_become(to), "illegal goroutine step {from} -> {to}");
-        debug_assert_eq!(self.state(), from, "goroutine {} going {to}", self.id.load(Ordering::Relaxed));
+        debug_assert_eq!(
+            self.state(),
+            from,
+            "goroutine {} going {to}",
+            self.id.load(Ordering::Relaxed)
+        );
         self.state.store(to as u32, Ordering::Release); // pairs with the Acquire in `state`
     }
 

@@ -113,7 +113,10 @@ pub fn current() -> GPtr {
 
 /// Parks the running goroutine: once it counts as waiting, `commit(g, arg)` makes it findable for its waker,
 /// or returns `false` to go on at once.
-#[expect(clippy::not_unsafe_ptr_arg_deref, reason = "the argument goes to `commit`, whose contract it is")]
+#[expect(
+    clippy::not_unsafe_ptr_arg_deref,
+    reason = "the argument goes to `commit`, whose contract it is"
+)]
 pub fn park(_: WaitReason, commit: CommitFn, arg: *mut ()) {
     let g = current();
     g.step(GState::Running, GState::Waiting);

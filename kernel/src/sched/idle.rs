@@ -41,7 +41,9 @@ impl ParkSlot<'_> {
     #[must_use]
     pub(crate) fn prepare(&self) -> bool {
         // Acquire on failure: pairs with the Release half of `kick`: what the waker wrote is visible.
-        self.0.compare_exchange(EMPTY, HALTED, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        self.0
+            .compare_exchange(EMPTY, HALTED, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
     }
 
     /// Awake again: was there a kick? Clears it. Own core only.
@@ -52,7 +54,11 @@ impl ParkSlot<'_> {
     /// Wakes the core, from any core.
     pub(crate) fn kick(&self) -> Kick {
         // Release: publishes what the waker prepared for the core. Acquire: sees HALTED's prelude.
-        if self.0.swap(KICKED, Ordering::AcqRel) == HALTED { Kick::SendIpi } else { Kick::Seen }
+        if self.0.swap(KICKED, Ordering::AcqRel) == HALTED {
+            Kick::SendIpi
+        } else {
+            Kick::Seen
+        }
     }
 }
 
@@ -83,7 +89,9 @@ impl Spinners {
 
     /// Becomes the one searcher on behalf of a submitter. `false`: somebody else did.
     pub(crate) fn claim_first(&self) -> bool {
-        self.0.compare_exchange(0, 1, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        self.0
+            .compare_exchange(0, 1, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
     }
 
     /// One more searcher, if at most half of the busy Ps would search.
@@ -118,8 +126,9 @@ impl Default for Spinners {
 
 #[cfg(all(test, loom))]
 mod loom_tests {
-    use super::*;
     use loom::sync::Arc;
+
+    use super::*;
 
     /// A kick is never lost: either the core does not halt, or the waker knows to send an IPI.
     #[test]
@@ -167,7 +176,10 @@ mod loom_tests {
                 found = work.load(Ordering::Acquire) == 1; // I3
             }
             let woke = submitter.join().unwrap();
-            assert!(found || woke, "work is on a queue, everybody sleeps, nobody was woken");
+            assert!(
+                found || woke,
+                "work is on a queue, everybody sleeps, nobody was woken"
+            );
         });
     }
 
@@ -210,7 +222,10 @@ mod loom_tests {
             fence(Ordering::SeqCst);
             let found = work.load(Ordering::Acquire) == 1; // I3
             let woke = claimer.join().unwrap() | submitter.join().unwrap();
-            assert!(found || woke, "work is on a queue, the core sleeps, nobody woke it");
+            assert!(
+                found || woke,
+                "work is on a queue, the core sleeps, nobody woke it"
+            );
         });
     }
 }

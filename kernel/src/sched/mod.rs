@@ -48,8 +48,8 @@ pub use reason::WaitReason;
 pub use spawn::SpawnError;
 pub(crate) use spawn::for_each_g;
 pub use state::GState;
-pub use stats::{SchedStats, sched_stats};
 pub(crate) use stats::write_detail;
+pub use stats::{SchedStats, sched_stats};
 pub use syscall::blocking;
 
 use crate::{arch::x86_64::percpu, mem::stack::Stack};

@@ -21,7 +21,10 @@ pub(crate) fn asyncpreempt_off() -> bool {
 /// Reads the kernel command line. Once, at boot.
 pub(crate) fn init() {
     NO_STEAL.store(crate::opts::get("sched") == Some("nosteal"), Ordering::Relaxed);
-    ASYNC_OFF.store(crate::opts::get("asyncpreemptoff") == Some("1"), Ordering::Relaxed);
+    ASYNC_OFF.store(
+        crate::opts::get("asyncpreemptoff") == Some("1"),
+        Ordering::Relaxed,
+    );
     super::chaos::set(crate::opts::get("chaos").is_some_and(|v| v != "0"));
     if crate::opts::get("events") == Some("1") || crate::opts::get("det") == Some("1") {
         super::events::enable();

@@ -77,7 +77,9 @@ pub(crate) fn before_pick(core: &'static Core, m: &M) {
 
 #[cold]
 fn stand_back(core: &'static Core, m: &M) {
-    let Some(g) = GPtr::from_raw(m.locked_g.load(Ordering::Acquire)) else { return };
+    let Some(g) = GPtr::from_raw(m.locked_g.load(Ordering::Acquire)) else {
+        return;
+    };
     if g.state() == super::state::GState::Runnable {
         return; // it is on its way through a queue: keep serving until it comes by
     }
@@ -141,4 +143,3 @@ fn send_home(core: &'static Core, g: GPtr, home: usize) {
         core::hint::spin_loop();
     }
 }
-

@@ -144,7 +144,8 @@ impl P {
         self.timers.lock().mirror_to(&self.timer0);
         self.id.set(id as u32);
         // An odd multiplier spreads neighbouring ids; xorshift must not start at 0.
-        self.rng.set((seed ^ (id as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)) | 1);
+        self.rng
+            .set((seed ^ (id as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)) | 1);
     }
 
     /// Index of the P.

@@ -33,7 +33,11 @@ use crate::{
 /// a core picked it. The preempt count must be 1; it is 0 again (and interrupts are on) afterwards.
 #[inline(always)]
 pub(crate) fn switch_to_g0(post: PostFn, arg: *mut ()) {
-    debug_assert_eq!(arch::preempt_count(), 1, "a goroutine that leaves its core must hold nothing");
+    debug_assert_eq!(
+        arch::preempt_count(),
+        1,
+        "a goroutine that leaves its core must hold nothing"
+    );
     arch::irq_off();
     let core = percpu::this();
     core.post.set(Some(post));
@@ -56,8 +60,11 @@ fn before_wait(g: GPtr, reason: WaitReason) {
 /// On g0: the goroutine is off its stack, say so. Returns it.
 #[inline(always)]
 fn publish_waiting(g: *mut ()) -> GPtr {
-    let Some(g) = GPtr::from_raw(g.cast()) else { unreachable!("parked nobody") };
-    g.wait_since.store(m::get(percpu::core_index()).now.get(), Ordering::Relaxed);
+    let Some(g) = GPtr::from_raw(g.cast()) else {
+        unreachable!("parked nobody")
+    };
+    g.wait_since
+        .store(m::get(percpu::core_index()).now.get(), Ordering::Relaxed);
     events::emit(Kind::Block, g.id(), g.reason.load(Ordering::Relaxed) as u64);
     g.set_state(GState::Running, GState::Waiting);
     g
@@ -77,8 +84,12 @@ pub fn park(reason: WaitReason, commit: CommitFn, arg: *mut ()) {
 }
 
 unsafe fn park_post(g: *mut (), _: *mut ()) {
-    let Some(gp) = GPtr::from_raw(g.cast()) else { unreachable!("parked nobody") };
-    let (Some(commit), arg) = (gp.commit.take(), gp.commit_arg.get()) else { unreachable!("no commit step") };
+    let Some(gp) = GPtr::from_raw(g.cast()) else {
+        unreachable!("parked nobody")
+    };
+    let (Some(commit), arg) = (gp.commit.take(), gp.commit_arg.get()) else {
+        unreachable!("no commit step")
+    };
     let g = publish_waiting(g);
     // SAFETY: the commit step and its argument come as a pair from `park`.
     if !unsafe { commit(g, arg) } {
@@ -134,7 +145,9 @@ pub fn yield_now() {
 }
 
 unsafe fn yield_post(g: *mut (), _: *mut ()) {
-    let Some(g) = GPtr::from_raw(g.cast()) else { unreachable!("yield of nobody") };
+    let Some(g) = GPtr::from_raw(g.cast()) else {
+        unreachable!("yield of nobody")
+    };
     g.set_state(GState::Running, GState::Runnable);
     // Alone on its P with an empty global queue the trip through the lock buys nothing.
     let core = percpu::this();

@@ -231,10 +231,7 @@ pub(crate) fn preempt_core(core: usize) {
 fn request(core: &Core, f: &mut TrapFrame, fx: &FxState) {
     let word = core.preempt.get() - 1; // the handler itself raised it
     let spare = core.spare.get();
-    if word & !NO_RESCHED != 0
-        || f.rflags & 0x200 == 0
-        || spare.is_null()
-        || super::opts::asyncpreempt_off()
+    if word & !NO_RESCHED != 0 || f.rflags & 0x200 == 0 || spare.is_null() || super::opts::asyncpreempt_off()
     {
         core.preempt.set((word & !NO_RESCHED) + 1);
         return;
@@ -245,7 +242,9 @@ fn request(core: &Core, f: &mut TrapFrame, fx: &FxState) {
 /// In a handler: saves the interrupted goroutine in `spare` and makes the interrupt return to g0, which runs
 /// `post`. The goroutine was interrupted with count 0 and interrupts on.
 fn take_off(core: &Core, spare: *mut SaveBlock, f: &mut TrapFrame, fx: &FxState, post: PostFn) {
-    let Some(g) = GPtr::from_raw(core.g.get().cast()) else { return };
+    let Some(g) = GPtr::from_raw(core.g.get().cast()) else {
+        return;
+    };
     core.spare.set(core::ptr::null_mut());
     // SAFETY: the spare is ours alone.
     unsafe { (*spare).frame = *f };
@@ -270,7 +269,9 @@ pub(crate) fn grow_on_g0(f: &mut TrapFrame, fx: &FxState) {
 
 /// Commit step of a growth: refill, and go on with the same goroutine.
 unsafe fn grow_post(g: *mut (), _: *mut ()) {
-    let Some(g) = GPtr::from_raw(g.cast()) else { unreachable!("nobody grows") };
+    let Some(g) = GPtr::from_raw(g.cast()) else {
+        unreachable!("nobody grows")
+    };
     let core = percpu::this();
     g.set_state(GState::Running, GState::Growing);
     frames::refill(core.index());
@@ -283,7 +284,9 @@ unsafe fn grow_post(g: *mut (), _: *mut ()) {
 
 /// Commit step of a preemption: to the global queue with it.
 unsafe fn preempted_post(g: *mut (), _: *mut ()) {
-    let Some(g) = GPtr::from_raw(g.cast()) else { unreachable!("preempted nobody") };
+    let Some(g) = GPtr::from_raw(g.cast()) else {
+        unreachable!("preempted nobody")
+    };
     let core = percpu::this();
     core.preempt_req.store(false, Ordering::Relaxed);
     if let Some(p) = p_of(core) {

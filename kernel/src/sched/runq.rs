@@ -85,7 +85,9 @@ impl<T> RunQueue<T> {
             batch[i as usize] = self.slots[(h.wrapping_add(i) & MASK) as usize].load(Ordering::Relaxed);
         }
         // Release: pairs with the Acquire load in `push`. A failure means thieves made room.
-        self.head.compare_exchange(h, h.wrapping_add(n), Ordering::Release, Ordering::Relaxed).ok()?;
+        self.head
+            .compare_exchange(h, h.wrapping_add(n), Ordering::Release, Ordering::Relaxed)
+            .ok()?;
         batch[n as usize] = g;
         Some(Overflow { batch })
     }
@@ -321,8 +323,9 @@ mod tests {
 
 #[cfg(all(test, loom))]
 mod loom_tests {
-    use super::*;
     use loom::sync::Arc;
+
+    use super::*;
 
     fn p(n: usize) -> *mut u8 {
         ptr::without_provenance_mut(n)

@@ -77,7 +77,13 @@ struct DeadList {
 // SAFETY: dead Gs on the list belong to the lock's holder.
 unsafe impl Send for DeadList {}
 
-static DEAD: SpinLock<DeadList> = SpinLock::new(Rank::DeadGs, DeadList { head: ptr::null_mut(), len: 0 });
+static DEAD: SpinLock<DeadList> = SpinLock::new(
+    Rank::DeadGs,
+    DeadList {
+        head: ptr::null_mut(),
+        len: 0,
+    },
+);
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 /// All slabs ever made, for dumps and statistics.
@@ -317,7 +323,8 @@ fn start_on<F: FnOnce() + Send>(
     // SAFETY: 1. the bytes below belong to the same unused stack.
     g.sp.set(unsafe { switch::prepare(at_f, entry::<F>, at_f as *mut ()) });
     g.id.store(new_id(p), Ordering::Relaxed);
-    g.flags.store(if how.system { FLAG_SYSTEM } else { 0 }, Ordering::Relaxed);
+    g.flags
+        .store(if how.system { FLAG_SYSTEM } else { 0 }, Ordering::Relaxed);
     g.created_at.set(Some(at));
     let me = arch::x86_64::percpu::current_g().cast::<G>();
     g.parent_id.set(GPtr::from_raw(me).map_or(0, |g| g.id()));
@@ -341,7 +348,8 @@ fn use_custom_stack(g: GPtr, size: usize) -> Result<(), SpawnError> {
         return Err(SpawnError::StackTooLarge);
     }
     if size > stack::DEFAULT_SIZE {
-        g.stack.set(stack::reserve_custom(size).ok_or(SpawnError::OutOfMemory)?);
+        g.stack
+            .set(stack::reserve_custom(size).ok_or(SpawnError::OutOfMemory)?);
     }
     Ok(())
 }
@@ -363,7 +371,9 @@ pub(crate) fn exit_current() -> ! {
 
 /// Commit step of an exit.
 unsafe fn exit_post(g: *mut (), _: *mut ()) {
-    let Some(g) = GPtr::from_raw(g.cast()) else { unreachable!("nobody died") };
+    let Some(g) = GPtr::from_raw(g.cast()) else {
+        unreachable!("nobody died")
+    };
     events::emit(Kind::End, g.id(), 0);
     if g.is_system() {
         super::SYSTEM_GS.fetch_sub(1, Ordering::Relaxed);

@@ -7,10 +7,7 @@
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use super::{
-    BOOTED, SEED, deadlock, dump, find, global,
-    global::SCHED,
-    m, opts, p, preempt, spawn,
-    spawn::How,
+    BOOTED, SEED, deadlock, dump, find, global, global::SCHED, m, opts, p, preempt, spawn, spawn::How,
 };
 use crate::{
     arch::{
@@ -37,12 +34,17 @@ static HOOKS: Hooks = Hooks {
 
 /// A goroutine's fault becomes its panic.
 fn inject(f: &mut TrapFrame, cr2: usize, what: StackFault) {
-    let Some(g) = super::try_current() else { fatal(f, cr2, "fault without a goroutine") };
+    let Some(g) = super::try_current() else {
+        fatal(f, cr2, "fault without a goroutine")
+    };
     let s = g.stack.get();
     let kind = match what {
         StackFault::Overflow => {
             g.overflow.set(true);
-            Kind::StackOverflow { goid: g.id(), size: s.size() }
+            Kind::StackOverflow {
+                goid: g.id(),
+                size: s.size(),
+            }
         }
         StackFault::NoMemory => Kind::OutOfMemory { size: stack::PAGE },
         _ => fault::kind_of(f, cr2),
@@ -54,7 +56,10 @@ fn inject(f: &mut TrapFrame, cr2: usize, what: StackFault) {
 
 fn fatal(f: &TrapFrame, cr2: usize, why: &str) -> ! {
     crate::panic::fatal_at(
-        format_args!("{why} (rip={:#x} rsp={:#x} error={:#x} cr2={cr2:#x})", f.rip, f.rsp, f.error),
+        format_args!(
+            "{why} (rip={:#x} rsp={:#x} error={:#x} cr2={cr2:#x})",
+            f.rip, f.rsp, f.error
+        ),
         f,
     )
 }
@@ -66,11 +71,16 @@ fn device(vector: u8) {
 /// Sets up the scheduler on the boot core and never returns; `main` becomes goroutine 1.
 pub(crate) fn boot(main: fn()) -> ! {
     opts::init();
-    let seed = crate::opts::get("seed").and_then(|v| v.parse().ok()).unwrap_or_else(clock::tsc);
+    let seed = crate::opts::get("seed")
+        .and_then(|v| v.parse().ok())
+        .unwrap_or_else(clock::tsc);
     SEED.store(seed, Ordering::Relaxed);
     let core = percpu::this();
     let n = arch::core_count();
-    let want = crate::opts::get("gomaxprocs").and_then(|v| v.parse::<usize>().ok()).unwrap_or(n).clamp(1, n);
+    let want = crate::opts::get("gomaxprocs")
+        .and_then(|v| v.parse::<usize>().ok())
+        .unwrap_or(n)
+        .clamp(1, n);
     trap::set_hooks(&HOOKS);
     percpu::set_preempt_hook(preempt::yield_preempted);
     for id in 0..want {

@@ -74,7 +74,9 @@ impl GState {
     /// The state of a stored word, scan bit ignored.
     pub fn from_word(w: u32) -> GState {
         use GState::*;
-        [Idle, Runnable, Running, Syscall, Waiting, Dead, Growing, Preempted][(w & 7) as usize]
+        [
+            Idle, Runnable, Running, Syscall, Waiting, Dead, Growing, Preempted,
+        ][(w & 7) as usize]
     }
 
     /// May a goroutine go from `self` to `to`?

@@ -77,7 +77,10 @@ pub fn sched_stats() -> SchedStats {
         spinning_threads: SPINNERS.count() as usize,
         idle_threads: idle_ms.count_ones() as usize,
         run_queue: LEN.load(Ordering::Relaxed) as usize,
-        local_queues: p::first(n).iter().map(|p| p.runq.len() + usize::from(p.runq.has_next())).collect(),
+        local_queues: p::first(n)
+            .iter()
+            .map(|p| p.runq.len() + usize::from(p.runq.has_next()))
+            .collect(),
         goroutines: super::num_goroutine(),
         created: sum(|c| c.created.load(Ordering::Relaxed)),
         switches: sum(|c| c.switches.load(Ordering::Relaxed)),
@@ -159,7 +162,11 @@ pub(crate) fn write_detail(w: &mut dyn Write) -> fmt::Result {
             return;
         }
         let locked = g.locked_core.load(Ordering::Relaxed);
-        let reason = if s == GState::Waiting { g.wait_reason().as_str() } else { "" };
+        let reason = if s == GState::Waiting {
+            g.wait_reason().as_str()
+        } else {
+            ""
+        };
         r = writeln!(
             w,
             "  G{}: status={}({reason}) m={} lockedm={}",

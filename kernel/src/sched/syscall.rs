@@ -52,7 +52,10 @@ pub fn blocking<T>(f: impl FnOnce() -> T) -> T {
 
 fn set_blocking(g: GPtr, on: bool) {
     let f = g.flags.load(Ordering::Relaxed);
-    g.flags.store(if on { f | FLAG_BLOCKING } else { f & !FLAG_BLOCKING }, Ordering::Relaxed);
+    g.flags.store(
+        if on { f | FLAG_BLOCKING } else { f & !FLAG_BLOCKING },
+        Ordering::Relaxed,
+    );
 }
 
 /// `false`: already inside.
@@ -63,11 +66,16 @@ fn enter() -> bool {
     }
     arch::preempt_disable();
     let core = percpu::this();
-    let Some(p) = p_of(core) else { unreachable!("a running goroutine without a P") };
+    let Some(p) = p_of(core) else {
+        unreachable!("a running goroutine without a P")
+    };
     set_blocking(g, true);
     g.set_state(GState::Running, GState::Syscall);
     events::emit(Kind::SyscallEnter, g.id(), p.id() as u64);
-    p.syscalltick.store(p.syscalltick.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+    p.syscalltick.store(
+        p.syscalltick.load(Ordering::Relaxed).wrapping_add(1),
+        Ordering::Relaxed,
+    );
     m::get(core.index()).syscall_p.set(Some(p));
     m::clear_p(core);
     p.set_status(PStatus::Syscall); // from here on the P may be taken
@@ -118,7 +126,11 @@ fn leave() {
     let core = percpu::this();
     let p = {
         let mut s = SCHED.lock();
-        if STW.load(Ordering::Relaxed) { None } else { s.take_idle_p(None) }
+        if STW.load(Ordering::Relaxed) {
+            None
+        } else {
+            s.take_idle_p(None)
+        }
     };
     if let Some(p) = p {
         m::set_p(core, p);
@@ -131,7 +143,9 @@ fn leave() {
 
 /// Commit step of a return without a P: the global queue.
 unsafe fn no_p_post(g: *mut (), _: *mut ()) {
-    let Some(g) = GPtr::from_raw(g.cast()) else { unreachable!("nobody returned") };
+    let Some(g) = GPtr::from_raw(g.cast()) else {
+        unreachable!("nobody returned")
+    };
     g.set_state(GState::Running, GState::Runnable);
     global::push_one(g);
 }

@@ -41,7 +41,11 @@ static RETAKE: AtomicU64 = AtomicU64::new(0);
 /// When this core must tick next, if it drives.
 #[inline(always)]
 pub(crate) fn next_tick(core: &Core) -> u64 {
-    if DRIVER.load(Ordering::Relaxed) == core.index() as u32 + 1 { NEXT.load(Ordering::Relaxed) } else { u64::MAX }
+    if DRIVER.load(Ordering::Relaxed) == core.index() as u32 + 1 {
+        NEXT.load(Ordering::Relaxed)
+    } else {
+        u64::MAX
+    }
 }
 
 fn floor() -> u64 {
@@ -66,7 +70,9 @@ pub(crate) fn drive_from(core: &Core) {
 /// A core stops being idle: if sysmon sleeps, this core wakes and drives it. Interrupts off.
 pub(crate) fn leave_idle(core: &Core) {
     if DRIVER.load(Ordering::Relaxed) == 0
-        && DRIVER.compare_exchange(0, core.index() as u32 + 1, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        && DRIVER
+            .compare_exchange(0, core.index() as u32 + 1, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
     {
         PERIOD.store(floor(), Ordering::Relaxed);
         IDLE_ROUNDS.store(0, Ordering::Relaxed);
@@ -129,7 +135,8 @@ fn look_at_call(core: &Core, p: &P, now: u64) -> bool {
     if p.seen_syscalltick.replace(tick) != tick {
         return false; // began since the last tick
     }
-    let work = !p.runq.is_empty() || LEN.load(Ordering::Relaxed) != 0 || p.timer0.load(Ordering::Relaxed) <= now;
+    let work =
+        !p.runq.is_empty() || LEN.load(Ordering::Relaxed) != 0 || p.timer0.load(Ordering::Relaxed) <= now;
     if !work {
         return false;
     }
@@ -138,7 +145,9 @@ fn look_at_call(core: &Core, p: &P, now: u64) -> bool {
         return true;
     }
     // Nobody idle: divert a core that runs goroutines, or the caller itself if it has the last one.
-    let others = p::first(global::procs()).iter().find(|q| q.status() == PStatus::Running);
+    let others = p::first(global::procs())
+        .iter()
+        .find(|q| q.status() == PStatus::Running);
     let target = match others {
         Some(q) => q.core.load(Ordering::Relaxed),
         None => p.core.load(Ordering::Relaxed),

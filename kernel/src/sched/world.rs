@@ -50,7 +50,10 @@ pub(crate) fn stop_here(core: &'static Core, m: &M) {
 /// Stops the world around `f`, which runs on this core with preemption off.
 pub(crate) fn stopped<R>(f: impl FnOnce() -> R) -> R {
     // Acquire: pairs with the Release store below.
-    while STOPPER.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_err() {
+    while STOPPER
+        .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
+        .is_err()
+    {
         spin_loop();
         super::yield_now();
     }
@@ -109,7 +112,9 @@ fn stop() {
 
 fn start() {
     let core = percpu::this();
-    let Some(mine) = p_of(core) else { unreachable!("the stopper has a P") };
+    let Some(mine) = p_of(core) else {
+        unreachable!("the stopper has a P")
+    };
     let n = GOMAXPROCS.load(Ordering::Relaxed) as usize;
     let mut kicks = 0u64;
     {

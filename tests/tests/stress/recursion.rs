@@ -66,7 +66,10 @@ fn large_stacks_go_deep() {
 /// The largest stack there is can be asked for; one byte more is an error.
 #[burrow::test]
 fn the_largest_stack_is_one_gib() {
-    let h = burrow::Builder::new().stack_size(1 << 30).spawn(|| 1).expect("1 GiB");
+    let h = burrow::Builder::new()
+        .stack_size(1 << 30)
+        .spawn(|| 1)
+        .expect("1 GiB");
     assert_eq!(h.join().expect("no panic"), 1);
     let e = burrow::Builder::new().stack_size((1 << 30) + 1).spawn(|| 1).err();
     assert_eq!(e, Some(burrow::SpawnError::StackTooLarge));

@@ -203,11 +203,14 @@ extern "C" fn pvh_main(start_info: u64) -> ! {
     for m in modules.clone() {
         free.remove(m.start, m.start + m.size);
     }
-    let symbols = modules.next().filter(|m| m.start != 0 && m.start < EARLY_LIMIT).map(|m| {
-        let bytes = phys_to_virt(m.start).cast::<u8>();
-        // SAFETY: the loader put them there; the pages have just been kept from the allocator for ever.
-        unsafe { core::slice::from_raw_parts(bytes.cast_const(), m.size as usize) }
-    });
+    let symbols = modules
+        .next()
+        .filter(|m| m.start != 0 && m.start < EARLY_LIMIT)
+        .map(|m| {
+            let bytes = phys_to_virt(m.start).cast::<u8>();
+            // SAFETY: the loader put them there; the pages have just been kept from the allocator for ever.
+            unsafe { core::slice::from_raw_parts(bytes.cast_const(), m.size as usize) }
+        });
 
     let cmdline = match si.cmdline {
         0 => &[],

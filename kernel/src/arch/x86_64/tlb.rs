@@ -38,7 +38,12 @@ pub(crate) fn shootdown_all() {
     debug_assert!(percpu::irqs_on(), "a shootdown with interrupts off can deadlock");
     let me = percpu::core_index();
     let g = GENERATION.fetch_add(1, Ordering::AcqRel) + 1;
-    let others = || (0..core_count()).filter(|&i| i != me).map(percpu::core).filter(|c| c.is_online());
+    let others = || {
+        (0..core_count())
+            .filter(|&i| i != me)
+            .map(percpu::core)
+            .filter(|c| c.is_online())
+    };
     for c in others() {
         apic::send_ipi(c.apic_id(), VEC_TLB);
     }

@@ -351,7 +351,9 @@ fn page_fault(f: &mut TrapFrame, fx: &FxState, core: &percpu::Core, h: &Hooks) {
     match r {
         StackFault::Mapped => {}
         StackFault::Refill => (h.grow)(f, fx),
-        StackFault::Overflow | StackFault::NoMemory | StackFault::NotStack if panics => (h.inject)(f, addr, r),
+        StackFault::Overflow | StackFault::NoMemory | StackFault::NotStack if panics => {
+            (h.inject)(f, addr, r)
+        }
         StackFault::Overflow => (h.fatal)(f, addr, "stack overflow in the runtime"),
         StackFault::Guard => (h.fatal)(f, addr, "stack overflow through its reserve"),
         StackFault::NoMemory => (h.fatal)(f, addr, "out of memory growing a stack"),
