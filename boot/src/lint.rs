@@ -5,7 +5,7 @@
 //! 2. Unsafe code lives in the rooms of [`ROOMS`]; every other module says `#![forbid(unsafe_code)]`.
 //!
 //! Both read the source as text, which is crude and enough: a loop that is wrongly suspected gets a comment
-//! `// not a spin: WHY` on its first line.
+//! `// not a spin: WHY` on its first line or the next.
 
 use std::path::{Path, PathBuf};
 
@@ -148,7 +148,11 @@ fn spins(text: &str) -> Vec<usize> {
             };
             let whole = &code[at..at + end];
             let line_start = text[..at].rfind('\n').map_or(0, |i| i + 1);
-            let line_end = text[at..].find('\n').map_or(text.len(), |i| at + i);
+            // To the end of the next line: rustfmt moves a comment behind the brace there.
+            let line_end = text[at..]
+                .match_indices('\n')
+                .nth(1)
+                .map_or(text.len(), |(i, _)| at + i);
             let commented = text[line_start..line_end].contains("not a spin");
             if !commented
                 && waits(keyword, head, body)
