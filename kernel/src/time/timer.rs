@@ -36,6 +36,9 @@ pub(crate) enum Fire {
     Wake(GPtr),
     /// Ends a wait, if this token is still to be had.
     Claim(NonNull<Token>),
+    /// Calls a function on g0 (it must not block): `f(arg)`.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for `after_func`, which comes with the rest of time"))]
+    Call(fn(usize), usize),
 }
 
 /// One timer; see the file head. `pos` first: the heap knows nodes by it.
@@ -141,10 +144,10 @@ pub fn run_due(timers: &Timers, now: u64) -> Option<u64> {
     const BATCH: usize = 16;
     loop {
         let mut wake = [None; BATCH];
-        let mut n = 0;
+        let (mut n, mut call) = (0, None);
         let mut heap = timers.lock();
         let next = loop {
-            if n == BATCH {
+            if n == BATCH || call.is_some() {
                 break None;
             }
             let Some(pos) = heap.pop_due(now) else {
@@ -161,12 +164,19 @@ pub fn run_due(timers: &Timers, now: u64) -> Option<u64> {
                     true => wake[n] = unsafe { t.as_ref() }.complete_quietly(),
                     false => continue,
                 },
+                Fire::Call(f, arg) => {
+                    call = Some((f, arg));
+                    continue;
+                }
             }
             n += usize::from(wake[n].is_some());
         };
         drop(heap);
         for g in wake.into_iter().flatten() {
             sched::ready(g);
+        }
+        if let Some((f, arg)) = call {
+            f(arg);
         }
         if let Some(first) = next {
             return first;
