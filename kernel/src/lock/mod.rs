@@ -10,6 +10,8 @@
 mod guard;
 mod rank;
 mod spin;
+#[cfg(loom)]
+mod spin_loom;
 
 pub use guard::{IrqGuard, PreemptGuard};
 pub use rank::Rank;

@@ -15,13 +15,18 @@ use crate::{
     shim::{AtomicBool, Ordering, spin_loop},
 };
 
+#[cfg(loom)]
+pub use super::spin_loom::RawSpinLock;
+
 /// A spin lock without data and without guard, for protocols that release it elsewhere than they took it
 /// (a goroutine parks holding a channel's lock; its commit step on g0 releases it).
+#[cfg(not(loom))]
 pub struct RawSpinLock {
     locked: AtomicBool,
     rank: Rank,
 }
 
+#[cfg(not(loom))]
 impl RawSpinLock {
     shim_const_fn! {
         /// A free lock of the given rank.

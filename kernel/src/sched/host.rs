@@ -11,6 +11,8 @@
 //! Under loom a G lives in the model's execution and is leaked with it.
 
 mod api;
+#[cfg(all(test, loom))]
+mod host_loom;
 mod host_timer;
 #[cfg(test)]
 mod idle;

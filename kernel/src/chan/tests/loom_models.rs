@@ -4,9 +4,17 @@
 //! it received, so a hand-off without a happens-before edge fails the model. A lost wake-up shows as a deadlock.
 //! The locks, queues, tokens and park/ready are the real ones over the host back end.
 
-use loom::{cell::UnsafeCell, model, sync::Arc, thread};
+use loom::{cell::UnsafeCell, sync::Arc, thread};
 
 use crate::{Chan, chan, select};
+
+/// Explores every interleaving with up to `LOOM_MAX_PREEMPTIONS` preemptions, 3 if that is not set: without a
+/// bound three threads take hours.
+fn model(f: impl Fn() + Sync + Send + 'static) {
+    let mut b = loom::model::Builder::new();
+    b.preemption_bound = b.preemption_bound.or(Some(3));
+    b.check(f);
+}
 
 /// A watched number.
 #[derive(Clone)]

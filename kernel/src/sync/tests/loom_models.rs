@@ -1,12 +1,20 @@
 //! Models of the mutex, the wait group and the semaphore table under loom.
 
-use loom::{cell::UnsafeCell, model, sync::Arc, thread};
+use loom::{cell::UnsafeCell, sync::Arc, thread};
 
 use crate::{
     sched::WaitReason,
     shim::{AtomicU32, Ordering},
     sync::{RawMutex, WaitGroup, sema},
 };
+
+/// Explores every interleaving with up to `LOOM_MAX_PREEMPTIONS` preemptions, 3 if that is not set: without a
+/// bound three threads take hours.
+fn model(f: impl Fn() + Sync + Send + 'static) {
+    let mut b = loom::model::Builder::new();
+    b.preemption_bound = b.preemption_bound.or(Some(3));
+    b.check(f);
+}
 
 struct Shared {
     mutex: RawMutex,
