@@ -1,8 +1,7 @@
 //! Lock ranks: the one order in which locks may be taken, as data that runs.
 //!
-//! A core that holds a lock may only take locks of a higher rank. Two locks of the same rank may be held
-//! together only where [`Rank::ordered_cycle`] says so, and then in address order (select locks all of its
-//! channels that way). The check keeps a small stack of ranks per core; release builds carry none of it.
+//! A core that holds a lock may only take locks of a higher rank, never a second one of the same (select takes
+//! its channels one at a time). The check keeps a small stack of ranks per core; release builds carry none of it.
 
 /// The place of a lock in the order; a lower one is taken first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -12,7 +11,7 @@ pub enum Rank {
     Outer,
     /// One bucket of the semaphore table (`sync::sema`).
     Sema,
-    /// A channel. Several at once in address order.
+    /// A channel, one at a time.
     Chan,
     /// State of a join packet, wait group or other small waiter list.
     Waiters,
@@ -32,13 +31,6 @@ pub enum Rank {
     Frames,
     /// The serial console: last, so that anything may print.
     Console,
-}
-
-impl Rank {
-    /// May two locks of this rank be held at once (in address order)?
-    pub const fn ordered_cycle(self) -> bool {
-        matches!(self, Rank::Chan)
-    }
 }
 
 #[cfg(all(debug_assertions, target_os = "none"))]
@@ -76,8 +68,8 @@ pub(super) mod check {
     pub(in crate::lock) fn acquire(rank: Rank, addr: usize, blocking: bool) {
         // SAFETY: preemption is off and interrupt handlers take no ranked lock: the slot is ours.
         let held = unsafe { &mut *mine() };
-        if let Some(&(top, top_addr)) = held.ranks[..held.len].iter().max_by_key(|h| h.0) {
-            let ok = top < rank as u8 || (top == rank as u8 && rank.ordered_cycle() && top_addr < addr);
+        if let Some(&(top, _)) = held.ranks[..held.len].iter().max_by_key(|h| h.0) {
+            let ok = top < rank as u8;
             if !ok && blocking {
                 fail(rank, held);
             }

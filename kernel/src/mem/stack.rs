@@ -21,7 +21,7 @@
 //! off) the page is just mapped: that code is short, and the goroutine's next own page faults as above.
 //!
 //! Entries go from absent to present without a TLB flush. Pages are taken back only from dead stacks, in
-//! batches with one shootdown ([`scavenge`]), and never from the top page.
+//! batches with one shootdown ([`scavenge`]).
 
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 

@@ -57,7 +57,9 @@ pub(super) fn stop_others() {
 
 /// Prints every goroutine but the running one.
 pub(super) fn dump_others(mut out: &mut dyn Write) {
-    let _ = sched::dump::write_all(&mut out, sched::try_current()); // nothing to do about a deaf port
+    // Nothing to do about a deaf port.
+    let _ = sched::dump::write_all(&mut out, sched::try_current());
+    let _ = sched::events::write_tail(&mut out, 16);
 }
 
 /// Ends the program.

@@ -127,3 +127,30 @@ pub fn last(n: usize, mut f: impl FnMut(usize, &Event)) {
         }
     }
 }
+
+/// Writes the last `n` events of every core in the order of time, if they are recorded. For reports of fatal
+/// errors: the other cores stand still, nothing is allocated.
+pub(crate) fn write_tail(w: &mut dyn core::fmt::Write, n: usize) -> core::fmt::Result {
+    if !ON.load(Ordering::Relaxed) {
+        return Ok(());
+    }
+    writeln!(w, "last scheduler events (ms, core, event, goroutine, argument):")?;
+    // One pass for each line: the earliest event that comes after the one printed last.
+    let mut after = (0, 0, 0);
+    loop {
+        let mut first: Option<((u64, usize, usize), Event)> = None;
+        let (mut core, mut nth) = (usize::MAX, 0);
+        last(n, |c, e| {
+            nth = if c == core { nth + 1 } else { 1 };
+            core = c;
+            let key = (e.at, c, nth);
+            if key > after && first.is_none_or(|f| key < f.0) {
+                first = Some((key, *e));
+            }
+        });
+        let Some((key, e)) = first else { return Ok(()) };
+        after = key;
+        let (ms, us) = (e.at / 1_000_000, e.at / 1000 % 1000);
+        writeln!(w, "  {ms}.{us:03} core {} {:?} g{} {}", key.1, e.kind, e.g, e.arg)?;
+    }
+}

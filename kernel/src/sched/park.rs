@@ -134,7 +134,8 @@ pub fn ready(g: GPtr) {
     arch::preempt_enable();
 }
 
-/// Lets others run: the goroutine goes to the tail of the global queue and comes back in its turn.
+/// Lets others run: the goroutine goes behind those that wait, to the tail of its P's queue or, if others wait
+/// there, of the global queue.
 pub fn yield_now() {
     let g = current();
     if g.flags.load(Ordering::Relaxed) & FLAG_BLOCKING != 0 {

@@ -37,7 +37,10 @@ pub(crate) enum Fire {
     /// Ends a wait, if this token is still to be had.
     Claim(NonNull<Token>),
     /// Calls a function on g0 (it must not block): `f(arg)`.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for `after_func`, which comes with the rest of time"))]
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "for `after_func`, which comes with the rest of time")
+    )]
     Call(fn(usize), usize),
 }
 
