@@ -11,7 +11,9 @@ use core::{
     time::Duration,
 };
 
-use burrow::{Builder, blocking, go, panic::Kind, recover, runtime, scope, time, time::Instant, yield_now};
+use burrow::{
+    Builder, blocking, go, panic::Kind, recover, runtime, scope, spawn, time, time::Instant, yield_now,
+};
 use burrow_tests::spin_for;
 
 burrow::test_main!();
@@ -144,4 +146,56 @@ fn timers_of_a_retaken_p_fire_on_busy_cores() {
     });
     stop.store(true, Ordering::Relaxed);
     assert_eq!(woken, SLEEPERS, "sleepers whose timers were nobody's");
+}
+
+/// While a locked goroutine is parked its core runs nobody else, as long as another core can; and it comes back.
+#[burrow::test]
+fn a_parked_locked_goroutine_keeps_others_off_its_core() {
+    use burrow::{arch, runtime};
+    if runtime::num_cpu() < 2 {
+        return;
+    }
+    let stop = Arc::new(AtomicU32::new(0));
+    let core_of_owner = Arc::new(AtomicU32::new(u32::MAX));
+    let (over, home) = (stop.clone(), core_of_owner.clone());
+    let owner = spawn(move || {
+        runtime::lock_os_thread();
+        home.store(arch::core_index() as u32, Ordering::Release);
+        let mut turns = 0u32;
+        while over.load(Ordering::Acquire) == 0 {
+            burrow::time::sleep(Duration::from_micros(300));
+            assert_eq!(
+                arch::core_index() as u32,
+                home.load(Ordering::Relaxed),
+                "it moved"
+            );
+            turns += 1;
+        }
+        runtime::unlock_os_thread();
+        turns
+    });
+    while core_of_owner.load(Ordering::Acquire) == u32::MAX {
+        burrow::yield_now();
+    }
+    // Settled: whoever ran on the core when it was claimed is gone.
+    burrow::time::sleep(Duration::from_millis(30));
+    let others: Vec<_> = (0..runtime::num_cpu() * 3)
+        .map(|_| {
+            let home = core_of_owner.clone();
+            spawn(move || {
+                let mut seen = 0u32;
+                for _ in 0..2_000 {
+                    let _here = burrow::lock::PreemptGuard::new();
+                    seen += u32::from(arch::core_index() as u32 == home.load(Ordering::Relaxed));
+                    drop(_here);
+                    burrow::yield_now();
+                }
+                seen
+            })
+        })
+        .collect();
+    let intruders: u32 = others.into_iter().map(|h| h.join().expect("no panic")).sum();
+    stop.store(1, Ordering::Release);
+    assert!(owner.join().expect("no panic") > 0);
+    assert_eq!(intruders, 0, "others ran on the core of a locked goroutine");
 }

@@ -10,13 +10,12 @@ use core::{
 };
 
 use super::rank::{Rank, check};
+#[cfg(loom)]
+pub use super::spin_loom::RawSpinLock;
 use crate::{
     arch,
     shim::{AtomicBool, Ordering, spin_loop},
 };
-
-#[cfg(loom)]
-pub use super::spin_loom::RawSpinLock;
 
 /// A spin lock without data and without guard, for protocols that release it elsewhere than they took it
 /// (a goroutine parks holding a channel's lock; its commit step on g0 releases it).

@@ -35,7 +35,7 @@ pub(crate) fn check(_core: &Core) {
     };
     let quiet = || {
         let s = SCHED.lock();
-        s.idle_ms == all
+        s.idle_ms | s.locked_ms == all
             && s.idle_ps.count_ones() as usize == global::procs()
             && LEN.load(Ordering::Relaxed) == 0
             && !STW.load(Ordering::Relaxed)

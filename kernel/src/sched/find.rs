@@ -23,6 +23,7 @@ use super::{
     global::{self, IDLE_PS, LEN, SCHED, SPINNERS, STW},
     idle::{Kick, ParkSlot},
     m::{self, M, p_of},
+    osthread::{self, Turn},
     p::{self, P, PStatus, bump},
     preempt,
     state::GState,
@@ -119,10 +120,19 @@ fn next(core: &'static Core, m: &M) -> (GPtr, bool) {
             fresh = true;
             continue;
         };
-        super::osthread::before_pick(core, m);
-        let Some(p) = p_of(core).filter(|q| q.id() == p.id()) else {
-            continue;
-        };
+        match osthread::before_pick(core, m) {
+            Turn::Serve => {}
+            Turn::Run(g) => {
+                if m.spinning.get() {
+                    stop_spinning(m);
+                }
+                return (g, false);
+            }
+            Turn::Again => {
+                fresh = true;
+                continue;
+            }
+        }
         if p.timer0.load(Ordering::Relaxed) != u64::MAX {
             run_timers(p, clock::now_ns());
         }
@@ -131,7 +141,7 @@ fn next(core: &'static Core, m: &M) -> (GPtr, bool) {
             if m.spinning.get() {
                 stop_spinning(m);
             }
-            if let Some(g) = super::osthread::divert(core, g) {
+            if let Some(g) = osthread::divert(core, m, g) {
                 return (g, inherit && !fresh);
             }
             continue;
@@ -291,6 +301,7 @@ fn acquire_or_sleep(core: &'static Core, m: &M) {
             m::set_p(core, p);
             return;
         }
+        osthread::forward_mail(m, &mut s);
         s.idle_ms |= 1 << core.index();
     }
     core_sleep(core, m);
@@ -300,7 +311,11 @@ fn acquire_or_sleep(core: &'static Core, m: &M) {
 fn go_idle(core: &'static Core, m: &M, p: &'static P) -> bool {
     {
         let mut s = SCHED.lock();
-        if STW.load(Ordering::Relaxed) || LEN.load(Ordering::Relaxed) != 0 || !p.runq.is_empty() {
+        if STW.load(Ordering::Relaxed)
+            || LEN.load(Ordering::Relaxed) != 0
+            || !p.runq.is_empty()
+            || !m.mailbox.load(Ordering::Relaxed).is_null()
+        {
             return false;
         }
         m::clear_p(core);
@@ -394,6 +409,15 @@ fn wake_self(core: &'static Core) -> bool {
         return false;
     }
     let mut s = SCHED.lock();
+    if s.locked_ms & 1 << core.index() != 0 {
+        // Asleep for its locked goroutine: does what needs no P, for the others to pick up.
+        drop(s);
+        if hint.is_some() {
+            IRQ_WORK.store(true, Ordering::Release);
+        }
+        drain_irq_work();
+        return false;
+    }
     if STW.load(Ordering::Relaxed) || s.idle_ms & 1 << core.index() == 0 {
         return false; // the kick that took us off the mask follows
     }

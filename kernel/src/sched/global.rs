@@ -25,6 +25,8 @@ pub(crate) struct Sched {
     pub(crate) idle_ps: u64,
     /// Cores parked without a P, free to take one.
     pub(crate) idle_ms: u64,
+    /// Cores asleep until their locked goroutine is sent home.
+    pub(crate) locked_ms: u64,
     /// Ps still to stop before the world stands.
     pub(crate) stop_wait: u32,
 }
@@ -40,6 +42,7 @@ pub(crate) static SCHED: SpinLock<Sched> = SpinLock::new(
         len: 0,
         idle_ps: 0,
         idle_ms: 0,
+        locked_ms: 0,
         stop_wait: 0,
     },
 );

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `spinning`, `now`, `syscall_p`, `blocks` | g0 or the goroutine of this core, preemption off |
 //! | `locked_g` | set by the goroutine locked here, read by all |
+//! | `mailbox` | any core under the scheduler lock |
 //! | `next_p` | a waker under the scheduler lock; consumed by this core after its kick |
 
 use core::{
@@ -36,6 +37,8 @@ pub(crate) struct M {
     pub(crate) blocks_len: Cell<u32>,
     /// The goroutine locked to this core.
     pub(crate) locked_g: AtomicPtr<G>,
+    /// A goroutine locked to this core, sent home to it (see `osthread`).
+    pub(crate) mailbox: AtomicPtr<G>,
     /// P id + 1 that a waker gave it.
     pub(crate) next_p: AtomicU32,
 }
@@ -52,6 +55,7 @@ static MS: [M; MAX_CORES] = [const {
         blocks: Cell::new(ptr::null_mut()),
         blocks_len: Cell::new(0),
         locked_g: AtomicPtr::new(ptr::null_mut()),
+        mailbox: AtomicPtr::new(ptr::null_mut()),
         next_p: AtomicU32::new(0),
     }
 }; MAX_CORES];

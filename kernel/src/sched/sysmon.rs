@@ -189,7 +189,8 @@ pub(crate) fn kick_idle_core() -> bool {
     for i in 0..crate::arch::core_count() {
         let c = percpu::core(i);
         // HALTED is a hint here: the interrupt makes the core look, it is no kick.
-        if c.g.get().is_null() && c.park.load(Ordering::Acquire) == 1 && c.is_online() {
+        let keeps_off = !m::get(i).locked_g.load(Ordering::Relaxed).is_null();
+        if c.g.get().is_null() && c.park.load(Ordering::Acquire) == 1 && c.is_online() && !keeps_off {
             apic::send_ipi(c.apic_id(), VEC_RESCHED);
             return true;
         }

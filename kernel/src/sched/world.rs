@@ -42,6 +42,7 @@ pub(crate) fn stop_here(core: &'static Core, m: &M) {
             p.set_status(PStatus::GcStop);
             s.stop_wait -= 1;
         }
+        super::osthread::forward_mail(m, &mut s);
         s.idle_ms |= 1 << core.index();
     }
     find::core_sleep(core, m);
@@ -143,7 +144,7 @@ fn start() {
     find::wake_for_work();
 }
 
-fn drain(p: &P, to: &mut impl FnMut(*mut G)) {
+pub(super) fn drain(p: &P, to: &mut impl FnMut(*mut G)) {
     loop {
         let mut g = p.runq.take_next();
         if g.is_null() {
