@@ -53,8 +53,8 @@ pub(crate) fn run(core: &'static Core) -> ! {
     let m = m::get(core.index());
     let mut first = true;
     loop {
-        let (g, inherit) = next(core, m);
-        execute(core, m, g, inherit && !first);
+        let (p, g, inherit) = next(core, m);
+        execute(core, m, p, g, inherit && !first);
         first = false;
         // The goroutine is off its stack. From here on only its commit step may touch it.
         let g = core.g.replace(core::ptr::null_mut());
@@ -66,11 +66,9 @@ pub(crate) fn run(core: &'static Core) -> ! {
     }
 }
 
-/// Continues `g` on this core; returns when it has left it again.
-fn execute(core: &'static Core, m: &M, g: GPtr, inherit: bool) {
-    let Some(p) = p_of(core) else {
-        unreachable!("execute without a P")
-    };
+/// Continues `g` on this core, which holds `p`; returns when it has left it again.
+#[inline(always)]
+fn execute(core: &'static Core, m: &M, p: &'static P, g: GPtr, inherit: bool) {
     g.set_state(GState::Runnable, GState::Running);
     bump(&p.count.switches);
     if inherit {
@@ -106,7 +104,8 @@ fn execute(core: &'static Core, m: &M, g: GPtr, inherit: bool) {
 }
 
 /// Picks the next goroutine; halts the core while there is none.
-fn next(core: &'static Core, m: &M) -> (GPtr, bool) {
+#[inline(always)]
+fn next(core: &'static Core, m: &M) -> (&'static P, GPtr, bool) {
     // No goroutine ran on this P just now whose slice could go on, and the timer is not armed for one.
     let mut fresh = false;
     loop {
@@ -126,7 +125,7 @@ fn next(core: &'static Core, m: &M) -> (GPtr, bool) {
                 if m.spinning.get() {
                     stop_spinning(m);
                 }
-                return (g, false);
+                return (p, g, false);
             }
             Turn::Again => {
                 fresh = true;
@@ -142,7 +141,7 @@ fn next(core: &'static Core, m: &M) -> (GPtr, bool) {
                 stop_spinning(m);
             }
             if let Some(g) = osthread::divert(core, m, g) {
-                return (g, inherit && !fresh);
+                return (p, g, inherit && !fresh);
             }
             continue;
         }

@@ -61,16 +61,18 @@ pub(crate) fn set_slice(ns: u64) -> u64 {
 /// A slice of `p` began at `now` (or goes on): the timer must fire by its end, and by its next timer.
 #[inline(always)]
 pub(crate) fn arm_no_later_than(core: &Core, p: &P, now: u64) {
-    let mut at = now + slice();
-    if chaos::on() {
-        at = now + chaos::slice(p);
-    }
-    let timer = p.timer0.load(Ordering::Relaxed);
-    if timer < at {
-        at = timer.max(now + 1);
-    }
+    let at = (now + slice()).min(p.timer0.load(Ordering::Relaxed));
     if at < core.armed_at.get() {
-        arm(core, at, now);
+        arm(core, at.min(chaos_end(p, now)), now);
+    }
+}
+
+/// With `chaos` the end of a random slice that begins now, else never.
+fn chaos_end(p: &P, now: u64) -> u64 {
+    if chaos::on() {
+        now + chaos::slice(p)
+    } else {
+        u64::MAX
     }
 }
 
@@ -142,7 +144,7 @@ pub(crate) fn on_timer(f: &mut TrapFrame, fx: &FxState) {
         // Once it is wanted off, the goroutine goes now or when its count falls to 0: nothing sooner helps, and
         // firing again at once would leave it no time to get there.
         at = at.min(t).min(match (want, due) {
-            (true, _) => now + slice(),
+            (true, _) => (now + slice()).min(chaos_end(p, now)),
             (false, true) => grace,
             (false, false) => end.min(timer),
         });
