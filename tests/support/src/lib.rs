@@ -6,11 +6,18 @@
 #![no_std]
 extern crate alloc;
 
-use core::{cell::UnsafeCell, time::Duration};
+use alloc::sync::Arc;
+use core::{
+    cell::UnsafeCell,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use burrow::{
+    JoinHandle,
     lock::{Rank, RawSpinLock},
     sched::{GPtr, WaitReason, current, park_unlock, ready},
+    spawn,
     time::Instant,
 };
 
@@ -129,5 +136,56 @@ pub fn spin_for(d: Duration) {
     let end = Instant::now() + d;
     while Instant::now() < end {
         core::hint::spin_loop();
+    }
+}
+
+/// A goroutine that answers each ping with a pong, over two [`Parker`]s.
+///
+/// It ends only on the ping of [`Echo::finish`], never between a ping and its pong: one that watched a stop flag by
+/// itself could leave its partner waiting for ever.
+pub struct Echo {
+    ping: Arc<Parker>,
+    pong: Arc<Parker>,
+    over: Arc<AtomicBool>,
+    goroutine: JoinHandle<()>,
+}
+
+impl Echo {
+    /// Starts it.
+    pub fn start() -> Echo {
+        let (ping, pong, over) = (
+            Arc::new(Parker::new()),
+            Arc::new(Parker::new()),
+            Arc::new(AtomicBool::new(false)),
+        );
+        let (their_ping, their_pong, theirs) = (ping.clone(), pong.clone(), over.clone());
+        let goroutine = spawn(move || {
+            loop {
+                their_ping.acquire();
+                if theirs.load(Ordering::Acquire) {
+                    return;
+                }
+                their_pong.release();
+            }
+        });
+        Echo {
+            ping,
+            pong,
+            over,
+            goroutine,
+        }
+    }
+
+    /// One ping and its pong.
+    pub fn round_trip(&self) {
+        self.ping.release();
+        self.pong.acquire();
+    }
+
+    /// Ends it.
+    pub fn finish(self) {
+        self.over.store(true, Ordering::Release);
+        self.ping.release();
+        self.goroutine.join().expect("no panic");
     }
 }

@@ -7,7 +7,7 @@ use core::{
 };
 
 use burrow::{blocking, runtime, spawn, time};
-use burrow_tests::{Parker, Rng, Until, spin_for};
+use burrow_tests::{Echo, Rng, Until, spin_for};
 
 #[burrow::test(timeout = 120)]
 fn hand_off_under_load() {
@@ -46,29 +46,13 @@ fn hand_off_under_load() {
         .map(|_| {
             let stop = stop.clone();
             spawn(move || {
-                let (ping, pong) = (Arc::new(Parker::new()), Arc::new(Parker::new()));
-                let (their_ping, their_pong) = (ping.clone(), pong.clone());
-                // The echo ends on a ping of its own, never between a ping and its pong.
-                let over = Arc::new(AtomicU64::new(0));
-                let theirs = over.clone();
-                let echo = spawn(move || {
-                    loop {
-                        their_ping.acquire();
-                        if theirs.load(Ordering::Acquire) == 1 {
-                            return;
-                        }
-                        their_pong.release();
-                    }
-                });
+                let echo = Echo::start();
                 let mut rounds = 0_u64;
                 while stop.load(Ordering::Relaxed) == 0 {
-                    ping.release();
-                    pong.acquire();
+                    echo.round_trip();
                     rounds += 1;
                 }
-                over.store(1, Ordering::Release);
-                ping.release();
-                echo.join().expect("no panic");
+                echo.finish();
                 rounds
             })
         })

@@ -8,7 +8,7 @@ use core::{
 };
 
 use burrow::{JoinHandle, panic::Kind, runtime, spawn};
-use burrow_tests::{Parker, Until};
+use burrow_tests::{Echo, Until};
 
 struct CountDrop(Arc<AtomicU32>);
 
@@ -66,22 +66,13 @@ fn a_thousand_panics_while_others_run() {
         .map(|_| {
             let stop = stop.clone();
             spawn(move || {
-                let (ping, pong) = (Arc::new(Parker::new()), Arc::new(Parker::new()));
-                let (their_ping, their_pong, over) = (ping.clone(), pong.clone(), stop.clone());
-                let echo = spawn(move || {
-                    while over.load(Ordering::Relaxed) == 0 {
-                        their_ping.acquire();
-                        their_pong.release();
-                    }
-                });
+                let echo = Echo::start();
                 let mut rounds = 0_u64;
                 while stop.load(Ordering::Relaxed) == 0 {
-                    ping.release();
-                    pong.acquire();
+                    echo.round_trip();
                     rounds += 1;
                 }
-                ping.release();
-                echo.join().expect("no panic");
+                echo.finish();
                 rounds
             })
         })

@@ -7,7 +7,7 @@ use core::{
 };
 
 use burrow::{runtime, spawn, time};
-use burrow_tests::{Parker, Rng, Until};
+use burrow_tests::{Echo, Rng, Until};
 
 #[burrow::test(timeout = 120)]
 fn procs_are_resized_at_random_under_load() {
@@ -17,23 +17,12 @@ fn procs_are_resized_at_random_under_load() {
     let stop = Arc::new(AtomicU64::new(0));
     let mut handles = Vec::new();
     for id in 0..cores * 2 {
-        let (ping, pong) = (Arc::new(Parker::new()), Arc::new(Parker::new()));
-        let (their_ping, their_pong, over) = (ping.clone(), pong.clone(), stop.clone());
-        handles.push(spawn(move || {
-            let mut n = 0;
-            while over.load(Ordering::Relaxed) == 0 {
-                their_ping.acquire();
-                their_pong.release();
-                n += 1;
-            }
-            n
-        }));
         let over = stop.clone();
         handles.push(spawn(move || {
+            let echo = Echo::start();
             let (mut rng, mut n) = (Rng::new(id), 0_u64);
             while over.load(Ordering::Relaxed) == 0 {
-                ping.release();
-                pong.acquire();
+                echo.round_trip();
                 match rng.below(16) {
                     0 => time::sleep(Duration::from_nanos(rng.below(200_000))),
                     1 => burrow::yield_now(),
@@ -42,7 +31,7 @@ fn procs_are_resized_at_random_under_load() {
                 }
                 n += 1;
             }
-            ping.release();
+            echo.finish();
             n
         }));
     }
