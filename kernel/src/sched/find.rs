@@ -135,7 +135,7 @@ fn next(core: &'static Core, m: &M) -> (&'static P, GPtr, bool) {
         if p.timer0.load(Ordering::Relaxed) != u64::MAX {
             run_timers(p, clock::now_ns());
         }
-        let found = pick(core, m, p);
+        let found = pick(m, p);
         if let Some((g, inherit)) = found {
             if m.spinning.get() {
                 stop_spinning(m);
@@ -153,7 +153,7 @@ fn next(core: &'static Core, m: &M) -> (&'static P, GPtr, bool) {
 }
 
 /// Looks everywhere for a runnable goroutine, without giving up the P.
-fn pick(core: &Core, m: &M, p: &'static P) -> Option<(GPtr, bool)> {
+fn pick(m: &M, p: &'static P) -> Option<(GPtr, bool)> {
     if LEN.load(Ordering::Relaxed) != 0 && p.schedtick.load(Ordering::Relaxed).is_multiple_of(61) {
         let g = SCHED.lock().grab(p, 1);
         if let Some(g) = GPtr::from_raw(g) {
@@ -177,7 +177,7 @@ fn pick(core: &Core, m: &M, p: &'static P) -> Option<(GPtr, bool)> {
         let busy = n as u32 - IDLE_PS.load(Ordering::Relaxed);
         if m.spinning.get() || SPINNERS.try_start(busy) {
             m.spinning.set(true);
-            return steal(core, p, n).map(|g| (g, false));
+            return steal(p, n).map(|g| (g, false));
         }
     }
     None
@@ -185,7 +185,7 @@ fn pick(core: &Core, m: &M, p: &'static P) -> Option<(GPtr, bool)> {
 
 /// Four rounds over all Ps, each in a random order that visits every P once: start anywhere, step by a
 /// stride coprime to their number. The last round also runs their due timers and takes their `runnext`.
-fn steal(core: &Core, p: &'static P, n: usize) -> Option<GPtr> {
+fn steal(p: &'static P, n: usize) -> Option<GPtr> {
     for round in 0..4 {
         let last = round == 3;
         let r = p.rand();
@@ -218,7 +218,6 @@ fn steal(core: &Core, p: &'static P, n: usize) -> Option<GPtr> {
             if let Some(g) = GPtr::from_raw(g) {
                 bump(&p.count.steals);
                 events::emit(Kind::Steal, g.id(), victim.id() as u64);
-                let _ = core;
                 return Some(g);
             }
         }

@@ -20,7 +20,7 @@ use super::{
     events::Kind,
     find,
     g::{FLAG_SYSTEM, G, GPtr},
-    m::{self, p_of},
+    m::p_of,
     p::{P, bump},
     park::switch_to_g0,
     state::GState,
@@ -395,5 +395,4 @@ unsafe fn exit_post(g: *mut (), _: *mut ()) {
             put_dead_batch(g.raw());
         }
     }
-    let _ = m::get(core.index());
 }

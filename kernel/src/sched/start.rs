@@ -6,9 +6,7 @@
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use super::{
-    BOOTED, SEED, deadlock, dump, find, global, global::SCHED, m, opts, p, preempt, spawn, spawn::How,
-};
+use super::{BOOTED, SEED, dump, find, global, global::SCHED, m, opts, p, preempt, spawn, spawn::How};
 use crate::{
     arch::{
         self,
@@ -104,7 +102,6 @@ pub(crate) fn boot(main: fn()) -> ! {
     }
     BOOTED.store(true, Ordering::Release);
     OPEN.store(true, Ordering::Release); // pairs with the Acquire in `start_core`
-    let _ = deadlock::check as fn(_);
     find::run(core)
 }
 

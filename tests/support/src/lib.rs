@@ -9,7 +9,7 @@ extern crate alloc;
 use alloc::sync::Arc;
 use core::{
     cell::UnsafeCell,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
     time::Duration,
 };
 
@@ -180,6 +180,18 @@ impl Echo {
     pub fn round_trip(&self) {
         self.ping.release();
         self.pong.acquire();
+    }
+
+    /// Round trips with an echo of its own until `stop` is not 0; returns how many.
+    pub fn round_trips_until(stop: &AtomicU64) -> u64 {
+        let echo = Echo::start();
+        let mut rounds = 0;
+        while stop.load(Ordering::Relaxed) == 0 {
+            echo.round_trip();
+            rounds += 1;
+        }
+        echo.finish();
+        rounds
     }
 
     /// Ends it.

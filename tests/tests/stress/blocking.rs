@@ -45,16 +45,7 @@ fn hand_off_under_load() {
     let workers: Vec<_> = (0..cores * 2)
         .map(|_| {
             let stop = stop.clone();
-            spawn(move || {
-                let echo = Echo::start();
-                let mut rounds = 0_u64;
-                while stop.load(Ordering::Relaxed) == 0 {
-                    echo.round_trip();
-                    rounds += 1;
-                }
-                echo.finish();
-                rounds
-            })
+            spawn(move || Echo::round_trips_until(&stop))
         })
         .collect();
     let calls: u64 = callers.into_iter().map(|h| h.join().expect("no panic")).sum();

@@ -65,16 +65,7 @@ fn a_thousand_panics_while_others_run() {
     let others: Vec<_> = (0..runtime::num_cpu())
         .map(|_| {
             let stop = stop.clone();
-            spawn(move || {
-                let echo = Echo::start();
-                let mut rounds = 0_u64;
-                while stop.load(Ordering::Relaxed) == 0 {
-                    echo.round_trip();
-                    rounds += 1;
-                }
-                echo.finish();
-                rounds
-            })
+            spawn(move || Echo::round_trips_until(&stop))
         })
         .collect();
     let mut total = 0;
