@@ -18,8 +18,9 @@ pub(crate) fn start(limit: u64) -> ! {
     trap::load_idt();
     let mut free = info.free.clone();
     smp::reserve_trampoline(&mut free);
-    frames::init(&mut free, limit);
+    frames::init(&mut free, info.later.end(), limit);
     paging::init_on_bsp(info);
+    frames::add(&info.later);
     symbols::init_on_bsp(info.symbols);
     heap::init();
     pic::disable();

@@ -20,6 +20,12 @@
 //! **Zeroing.** Frames are zeroed when they enter level 2 or 3 (the list's link is cleared again on the way
 //! out), so a fault costs no 4 KiB write. [`alloc`] returns them as they come; [`alloc_zeroed`] zeroes.
 //!
+//! **What is handed out.** All RAM of the boot map but: the kernel image and the symbols file (in use), page 0 (a
+//! frame number 0 means "none"), firmware's tables (ACPI; a driver may want one later), the bitmap itself. What
+//! only the boot needs comes later, by [`add`]: the first page tables and whatever else the loader made for
+//! itself, once [`paging`](crate::arch::x86_64::paging) has left its tables; the trampoline page of the other
+//! cores and its tables, if all of them came up (one that is late may still run through it).
+//!
 //! Refused: zeroing in the fault (doubles its cost with interrupts off), and one list for everything (no
 //! contiguous runs, and a hot cache line).
 
@@ -77,6 +83,8 @@ static BITMAP: SpinLock<Bitmap> = SpinLock::new(Rank::Frames, Bitmap::empty());
 static FREE: AtomicUsize = AtomicUsize::new(0);
 static TOTAL: AtomicUsize = AtomicUsize::new(0);
 
+/// Frame numbers have 32 bits; memory above is left alone.
+const MAX_PHYS: u64 = PAGE << 32;
 /// Frames a core keeps zeroed.
 const CACHE: usize = 32;
 /// Below this many `refill` acts.
@@ -106,10 +114,13 @@ static CACHES: Caches = Caches(
 static RESERVE: AtomicU64 = AtomicU64::new(0);
 static RESERVE_LEN: AtomicUsize = AtomicUsize::new(0);
 
-/// Gives the allocator the free ranges of the boot map. `limit`: storage must lie below (what the first
-/// page tables map). Once, on the boot core, before anything allocates.
-pub fn init(free: &mut RangeSet, limit: u64) {
-    let frames = (free.end() / PAGE) as usize;
+/// Gives the allocator the free ranges of the boot map. `end`: memory that comes later ([`add`]) ends below.
+/// `limit`: storage must lie below (what the first page tables map). Once, on the boot core, before anything
+/// allocates.
+pub fn init(free: &mut RangeSet, end: u64, limit: u64) {
+    free.remove(0, PAGE); // frame 0 is never handed out: it stands for "none"
+    free.remove(MAX_PHYS, u64::MAX);
+    let frames = (free.end().max(end.min(MAX_PHYS)) / PAGE) as usize;
     let words = Bitmap::storage_words(frames);
     let bytes = (words * 8) as u64;
     let Some(at) = free.find(bytes.next_multiple_of(PAGE), PAGE, 0x10_0000, limit) else {
@@ -118,15 +129,24 @@ pub fn init(free: &mut RangeSet, limit: u64) {
     free.remove(at, at + bytes);
     // SAFETY: the range was free, is mapped, and has just been taken out of the map.
     let storage = unsafe { core::slice::from_raw_parts_mut(phys_to_virt(at).cast::<u64>(), words) };
-    let mut bitmap = Bitmap::new(storage, frames);
-    for range in free.iter() {
-        for pfn in (range.start / PAGE).max(1)..range.end / PAGE {
-            let _ = bitmap.release(pfn as usize);
-        }
-    }
-    FREE.store(bitmap.free_count(), Ordering::Relaxed);
-    TOTAL.store(bitmap.free_count(), Ordering::Relaxed);
+    let bitmap = Bitmap::new(storage, frames);
     *BITMAP.lock() = bitmap;
+    add(free);
+}
+
+/// Gives the allocator more memory: what the boot needed and nobody uses any more. Must lie below `end` of [`init`].
+pub fn add(ranges: &RangeSet) {
+    for range in ranges.iter() {
+        let mut b = BITMAP.lock();
+        let fresh = b.release_range((range.start / PAGE) as usize..(range.end / PAGE) as usize);
+        FREE.store(b.free_count(), Ordering::Relaxed);
+        drop(b);
+        assert!(
+            fresh,
+            "memory at {range:x?} was free already, or is beyond the map"
+        );
+        TOTAL.fetch_add(((range.end - range.start) / PAGE) as usize, Ordering::Relaxed);
+    }
 }
 
 /// A frame with whatever it held last, or `None`.
@@ -168,8 +188,37 @@ pub fn free(frame: Frame) {
 
 /// Gives back the `n` frames of one [`alloc_contig`].
 pub fn free_contig(first: Frame, n: usize) {
-    for i in 0..n as u32 {
-        free(Frame(first.0 + i));
+    let pfn = first.0 as usize;
+    let mut b = BITMAP.lock();
+    let fresh = b.release_range(pfn..pfn + n);
+    FREE.store(b.free_count(), Ordering::Relaxed);
+    drop(b);
+    assert!(fresh, "{n} frames from {:#x} freed twice", first.phys());
+}
+
+/// Takes up to `out.len()` frames in one critical section, contents undefined; fills in their physical addresses
+/// and returns how many there were.
+pub fn alloc_many(out: &mut [u64]) -> usize {
+    let mut b = BITMAP.lock();
+    let mut n = 0;
+    while n < out.len() {
+        let Some(pfn) = b.take() else { break };
+        out[n] = pfn as u64 * PAGE;
+        n += 1;
+    }
+    FREE.store(b.free_count(), Ordering::Relaxed);
+    n
+}
+
+/// Gives back frames by their physical addresses, which the caller owns (from [`alloc_many`], or of forgotten
+/// [`Frame`]s), in one critical section.
+pub fn free_many(phys: &[u64]) {
+    let mut b = BITMAP.lock();
+    let twice = phys.iter().find(|at| !b.release((**at / PAGE) as usize)).copied();
+    FREE.store(b.free_count(), Ordering::Relaxed);
+    drop(b);
+    if let Some(at) = twice {
+        panic!("frame {at:#x} freed twice");
     }
 }
 
@@ -231,39 +280,28 @@ pub fn refill(core: usize) {
 
 #[cold]
 fn refill_slow(core: usize) {
-    let mut batch = [0u32; CACHE];
+    let mut batch = [0; CACHE];
     // SAFETY: our own slot, interrupts off; a fault cannot intervene, the code below touches mapped memory.
     let cache = unsafe { &mut *CACHES.0[core].get() };
     let want = CACHE - cache.len;
-    let n = take_batch(&mut batch[..want]);
-    for &pfn in &batch[..n] {
-        let mut f = Frame(pfn);
-        f.zero();
+    for f in zeroed_batch(&mut batch[..want]) {
         cache.frames[cache.len] = f.0;
         cache.len += 1;
     }
     let goal = RESERVE_PER_CORE * crate::arch::core_count();
     if RESERVE_LEN.load(Ordering::Relaxed) < goal {
-        let n = take_batch(&mut batch[..RESERVE_PER_CORE]);
-        for &pfn in &batch[..n] {
-            let mut f = Frame(pfn);
-            f.zero();
-            reserve_push(f);
-        }
+        zeroed_batch(&mut batch[..RESERVE_PER_CORE]).for_each(reserve_push);
     }
 }
 
-/// Takes up to `out.len()` frames in one critical section; zeroing comes after it.
-fn take_batch(out: &mut [u32]) -> usize {
-    let mut b = BITMAP.lock();
-    let mut n = 0;
-    while n < out.len() {
-        let Some(pfn) = b.take() else { break };
-        out[n] = pfn as u32;
-        n += 1;
-    }
-    FREE.store(b.free_count(), Ordering::Relaxed);
-    n
+/// As many frames as `room` has places, or as there are; zeroed one by one, after the lock.
+fn zeroed_batch(room: &mut [u64]) -> impl Iterator<Item = Frame> {
+    let n = alloc_many(room);
+    room[..n].iter().map(|phys| {
+        let mut f = Frame((phys / PAGE) as u32);
+        f.zero();
+        f
+    })
 }
 
 /// The link of a frame on the reserve list: its first word.

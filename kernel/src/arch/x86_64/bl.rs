@@ -11,7 +11,7 @@ use bootloader_api::{BootloaderConfig, config::Mapping, info::MemoryRegionKind};
 use super::{
     bootinfo::{self, BootInfo, BootPath},
     paging::{self, DIRECT_MAP},
-    percpu,
+    percpu, pvh,
 };
 use crate::mem::map::RangeSet;
 
@@ -64,7 +64,7 @@ extern "C" fn bl_main(info: &'static bootloader_api::BootInfo, _config: *const u
         "bootloader ignored the config"
     );
 
-    let (mut free, mut ram) = (RangeSet::new(), RangeSet::new());
+    let (mut free, mut later, mut ram) = (RangeSet::new(), RangeSet::new(), RangeSet::new());
     let mut path = BootPath::Bios;
     for r in info.memory_regions.iter() {
         match r.kind {
@@ -72,7 +72,11 @@ extern "C" fn bl_main(info: &'static bootloader_api::BootInfo, _config: *const u
                 free.insert(r.start, r.end);
                 ram.insert(r.start, r.end);
             }
-            MemoryRegionKind::Bootloader => ram.insert(r.start, r.end),
+            // The kernel and the ramdisk as files, page tables, this list.
+            MemoryRegionKind::Bootloader => {
+                later.insert(r.start, r.end);
+                ram.insert(r.start, r.end);
+            }
             // UEFI: ACPI tables to reclaim (9) and to keep (10).
             MemoryRegionKind::UnknownUefi(kind) => {
                 path = BootPath::Uefi;
@@ -86,6 +90,13 @@ extern "C" fn bl_main(info: &'static bootloader_api::BootInfo, _config: *const u
     }
     free.remove(0, 4096);
     let root = paging::current_root();
+    // The image lies wherever the loader put it, in part in the very file.
+    let (image, unused) = (paging::kernel_image(), pvh::first_tables());
+    for page in image.step_by(4096).filter(|page| !unused.contains(page)) {
+        if let Some(phys) = paging::translate_in(root, page) {
+            later.remove(phys, phys + 1);
+        }
+    }
     let symbols = info
         .ramdisk_addr
         .into_option()
@@ -93,6 +104,7 @@ extern "C" fn bl_main(info: &'static bootloader_api::BootInfo, _config: *const u
         .and_then(|virt| {
             // The loader's mapping goes away; the pages are contiguous and not in `free` (kind Bootloader).
             let phys = paging::translate_in(root, virt)?;
+            later.remove(phys, phys + info.ramdisk_len);
             let at = paging::phys_to_virt(phys);
             // SAFETY: the loader's ramdisk, in memory that is never handed out.
             Some(unsafe { core::slice::from_raw_parts(at.cast_const(), info.ramdisk_len as usize) })
@@ -100,6 +112,7 @@ extern "C" fn bl_main(info: &'static bootloader_api::BootInfo, _config: *const u
     bootinfo::set(BootInfo {
         path,
         free,
+        later,
         ram,
         rsdp: info.rsdp_addr.into_option(),
         cmdline: bootinfo::keep_cmdline(&[]),

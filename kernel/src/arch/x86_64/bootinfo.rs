@@ -1,7 +1,8 @@
 //! What the boot paths found out, in one form: memory, tables, command line, symbols.
 //!
-//! Every path copies what it needs out of the loader's memory before the frame allocator starts; after
-//! that nothing of the loader is used again, so its pages need no special care.
+//! Every path copies what it needs out of the loader's memory before the frame allocator starts. After that only
+//! its page tables are in use, for a while; they, and whatever else lies in memory that the loader took for
+//! itself, are [`BootInfo::later`]'s.
 
 use core::{
     cell::UnsafeCell,
@@ -28,6 +29,8 @@ pub struct BootInfo {
     pub path: BootPath,
     /// Memory the frame allocator may hand out (what it was given at boot).
     pub free: RangeSet,
+    /// What it may hand out as well, once the loader's page tables are left.
+    pub later: RangeSet,
     /// Memory that the direct map covers: all RAM, and what firmware put in it.
     pub ram: RangeSet,
     /// Physical address of the ACPI root pointer.

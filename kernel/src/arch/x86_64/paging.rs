@@ -20,7 +20,7 @@ use core::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
-use super::{KERNEL_BASE, bootinfo::BootInfo, port};
+use super::{KERNEL_BASE, bootinfo::BootInfo, port, pvh::first_tables};
 use crate::{
     lock::{Rank, SpinLock},
     mem::{frames, map::PAGE},
@@ -278,6 +278,10 @@ fn build(info: &BootInfo) -> Result<(), NoFrames> {
     let image = kernel_image();
     let mut virt = image.start;
     while virt < image.end {
+        if first_tables().contains(&virt) {
+            virt += PAGE;
+            continue;
+        }
         let phys = translate_in(old, virt).unwrap_or(virt - KERNEL_BASE);
         let flags = if virt < text.start {
             nx()
@@ -340,6 +344,16 @@ pub fn make_startup_root(page: u64) -> Result<u64, NoFrames> {
         Ordering::Release,
     );
     Ok(new)
+}
+
+/// Frees what [`make_startup_root`] made for `page`. No core is on these tables any more.
+pub fn free_startup_root(root: u64, page: u64) {
+    let mut table = root;
+    for level in [4, 3, 2] {
+        let below = entry(table, level, page).load(Ordering::Relaxed) & ADDR;
+        frames::free_many(&[table]);
+        table = below;
+    }
 }
 
 /// Forgets every non-global translation on this core (stacks are non-global).

@@ -6,7 +6,7 @@
 //! 2 MiB pages, kernel image at -2 GiB), turns on PAE, long mode, SSE, and jumps high. 32-bit code may
 //! only name symbols as `sym - KERNEL_BASE`.
 
-use core::{arch::global_asm, ffi::CStr};
+use core::{arch::global_asm, ffi::CStr, ops::Range};
 
 use super::{
     bootinfo::{self, BootInfo, BootPath},
@@ -25,11 +25,14 @@ global_asm!(
 
     .section .bss.boot, "aw", @nobits
     .align 4096
+    .global boot_tables
+boot_tables:
 boot_pml4:   .skip 4096
 boot_pdpt_lo: .skip 4096
 boot_pdpt_hi: .skip 4096
 boot_pds:    .skip 4096 * 4
-    .align 16
+    .global boot_tables_end
+boot_tables_end:
 boot_stack:  .skip 65536
     .global boot_stack_top
 boot_stack_top:
@@ -117,6 +120,16 @@ pvh_start64:
     main = sym pvh_main,
 );
 
+unsafe extern "C" {
+    static boot_tables: u8;
+    static boot_tables_end: u8;
+}
+
+/// The first page tables, in the image: nobody's once the kernel has its own.
+pub(super) fn first_tables() -> Range<u64> {
+    &raw const boot_tables as u64..&raw const boot_tables_end as u64
+}
+
 /// Memory below this is shown by the first page tables.
 const EARLY_LIMIT: u64 = 4 << 30;
 
@@ -197,6 +210,9 @@ extern "C" fn pvh_main(start_info: u64) -> ! {
     let image = paging::kernel_image();
     free.remove(image.start - super::KERNEL_BASE, image.end - super::KERNEL_BASE);
     free.remove(0, 4096);
+    let mut later = RangeSet::new();
+    let tables = first_tables();
+    later.insert(tables.start - super::KERNEL_BASE, tables.end - super::KERNEL_BASE);
 
     // SAFETY: 1. by the boot protocol; 2. integers.
     let mut modules = unsafe { items::<Module>(si.modlist, si.modules as usize) };
@@ -220,6 +236,7 @@ extern "C" fn pvh_main(start_info: u64) -> ! {
     bootinfo::set(BootInfo {
         path: BootPath::Pvh,
         free,
+        later,
         ram,
         rsdp: (si.version >= 1 && si.rsdp != 0).then_some(si.rsdp),
         cmdline: bootinfo::keep_cmdline(cmdline),

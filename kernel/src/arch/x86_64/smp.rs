@@ -153,8 +153,8 @@ pub fn first_stack(index: usize) -> core::ops::Range<usize> {
     top - STACK_SIZE..top
 }
 
-/// Copies the trampoline and its tables into place.
-fn prepare(page: u32) -> Option<()> {
+/// Copies the trampoline into place; returns the root table it loads.
+fn prepare(page: u32) -> Option<u32> {
     let base = page << 12;
     let root = paging::make_startup_root(u64::from(base)).ok()?;
     let root = u32::try_from(root).ok()?;
@@ -175,7 +175,15 @@ fn prepare(page: u32) -> Option<()> {
     patch(&raw const ap_far, 0, base);
     patch(&raw const ap_gdtr, 2, base);
     patch(&raw const ap_cr3, 0, root);
-    Some(())
+    Some(root)
+}
+
+/// No core will go through the trampoline (any more): its page is memory like any other.
+fn release_trampoline(page: u32) {
+    let base = u64::from(page) << 12;
+    let mut back = RangeSet::new();
+    back.insert(base, if page == 0 { base } else { base + 4096 });
+    frames::add(&back);
 }
 
 /// Starts every core the tables name, up to `limit` cores in all; returns how many run. On the boot core. They
@@ -184,11 +192,12 @@ pub fn start_all(limit: usize) -> usize {
     let cpus = acpi::platform().cpus();
     let wanted = cpus.len().min(limit).min(MAX_CORES);
     let page = PAGE.load(Ordering::Relaxed);
-    if wanted <= 1 || page == 0 || prepare(page).is_none() {
+    let Some(root) = (wanted > 1 && page != 0).then(|| prepare(page)).flatten() else {
+        release_trampoline(page);
         return 1;
-    }
+    };
     ROOT.store(paging::root(), Ordering::Relaxed);
-    let mut index = 1;
+    let (mut index, mut silent) = (1, false);
     for &id in cpus.iter().filter(|&&id| id != percpu::core(0).apic_id()) {
         if index == wanted {
             break;
@@ -197,7 +206,12 @@ pub fn start_all(limit: usize) -> usize {
             index += 1;
         } else {
             crate::println!("smp: core with APIC id {id} did not start");
+            silent = true;
         }
+    }
+    if !silent {
+        release_trampoline(page);
+        paging::free_startup_root(u64::from(root), u64::from(page) << 12);
     }
     index
 }
