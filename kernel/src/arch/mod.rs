@@ -26,6 +26,6 @@ pub use x86_64::{
 pub mod host;
 #[cfg(not(target_os = "none"))]
 pub use host::{
-    MAX_CORES, core_count, core_index, in_runtime_context, irq_off, irq_on, irq_restore, irq_save,
+    MAX_CORES, core_count, core_index, in_runtime_context, irq_off, irq_on, irq_restore, irq_save, now_unix,
     preempt_count, preempt_disable, preempt_enable,
 };

@@ -323,6 +323,13 @@ macro_rules! view {
     };
 }
 
+impl<T> Receiver<T> {
+    /// The receiving end of this channel.
+    pub(crate) fn of(c: Arc<Hchan<T>>) -> Self {
+        Receiver(Chan(Some(c)))
+    }
+}
+
 view! { Sender:
     /// See [`Chan::send`].
     fn send(&self, v: T);

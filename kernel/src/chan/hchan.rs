@@ -24,6 +24,7 @@ use alloc::boxed::Box;
 use core::{
     cell::{Cell, UnsafeCell},
     mem::{ManuallyDrop, MaybeUninit},
+    ptr,
 };
 
 use super::{
@@ -33,7 +34,8 @@ use super::{
 use crate::{
     lock::{Rank, RawSpinLock},
     sched::{self, WaitReason},
-    shim::{AtomicBool, AtomicUsize, Ordering},
+    shim::{Arc, AtomicBool, AtomicUsize, Ordering},
+    time::{ChanTimer, Instant},
 };
 
 /// What does not depend on the type of the values.
@@ -46,6 +48,8 @@ pub(crate) struct Core {
     first: Cell<usize>,
     pub(crate) receivers: WaitQ,
     pub(crate) senders: WaitQ,
+    /// The timer that sends here, null for an ordinary channel. Owned; set once, before the channel is shared.
+    timer: *const ChanTimer,
 }
 
 /// A channel of `T`.
@@ -117,12 +121,22 @@ impl Core {
             }
     }
 
+    /// A timer's channel has no buffer that a program could see (Go 1.23).
     pub(crate) fn len(&self) -> usize {
-        self.count.load(Ordering::Acquire) // pairs with the Release store in `set_count`
+        match self.timer.is_null() {
+            true => self.count.load(Ordering::Acquire), // pairs with the Release store in `set_count`
+            false => 0,
+        }
     }
 
     pub(crate) fn cap(&self) -> usize {
-        self.cap
+        if self.timer.is_null() { self.cap } else { 0 }
+    }
+
+    /// See the field.
+    #[inline]
+    pub(crate) fn timer(&self) -> *const ChanTimer {
+        self.timer
     }
 
     /// Waits on one side, the value (or the place for it) in the caller's frame: was one moved? The lock is
@@ -180,6 +194,7 @@ impl<T> Hchan<T> {
                 first: Cell::new(0),
                 receivers: WaitQ::new(),
                 senders: WaitQ::new(),
+                timer: ptr::null(),
             },
             ring: (0..cap).map(|_| UnsafeCell::new(MaybeUninit::uninit())).collect(),
         }
@@ -367,6 +382,46 @@ impl<T> Hchan<T> {
     }
 }
 
+impl Hchan<Instant> {
+    /// A channel that `timer` sends on.
+    pub(crate) fn with_timer(timer: Box<ChanTimer>) -> Arc<Self> {
+        let mut c = Self::new(1);
+        c.core.timer = Box::into_raw(timer);
+        Arc::new(c)
+    }
+
+    /// A timer's send, which does not wait. If `still()` says so, under the lock, `v` goes to the first receiver, else
+    /// into the ring, else nowhere. `done` is called after the last use of the channel.
+    pub(crate) fn deliver(&self, v: Instant, still: impl FnOnce() -> bool, done: impl FnOnce()) {
+        let c = &self.core;
+        let mut receiver = None;
+        c.lock.lock();
+        if still() {
+            receiver = c.receivers.take();
+            let n = c.count.load(Ordering::Relaxed);
+            if receiver.is_none() && n < c.cap {
+                self.put(n, v);
+            }
+        }
+        c.unlock();
+        done();
+        if let Some(w) = receiver {
+            // SAFETY: a receiver's slot is an empty place for a value, and ours until `complete`.
+            unsafe { w.slot::<Instant>().write(v) };
+            w.complete(true);
+        }
+    }
+
+    /// Empties the ring. The lock is held. `true`: something was in it.
+    pub(crate) fn discard_locked(&self) -> bool {
+        let n = self.core.count.load(Ordering::Relaxed);
+        if n > 0 {
+            self.get(n);
+        }
+        n > 0
+    }
+}
+
 /// Drops what is left in the ring, also past a drop that panics.
 struct Rest<'a, T>(&'a Hchan<T>);
 
@@ -388,6 +443,10 @@ impl<T> Drop for Rest<'_, T> {
 impl<T> Drop for Hchan<T> {
     /// The last handle is gone: nobody waits, no lock is needed. The ring's storage is freed afterwards.
     fn drop(&mut self) {
+        if !self.core.timer.is_null() {
+            // SAFETY: 1. the channel's own, from `with_timer`; this is its end.
+            unsafe { ChanTimer::retire(self.core.timer) };
+        }
         if core::mem::needs_drop::<T>() {
             drop(Rest(self));
         }

@@ -14,7 +14,7 @@
 mod dynamic;
 mod error;
 mod handle;
-mod hchan;
+pub(crate) mod hchan;
 mod iter;
 mod macros;
 pub(crate) mod select;

@@ -57,6 +57,30 @@ pub(crate) fn go_system<F: FnOnce() + Send + 'static>(name: &str, f: F) {
     }
 }
 
+/// Starts a goroutine that calls `run(arg)`. Also on g0, for timers; drops nothing if it fails.
+///
+/// # Errors
+/// If there is no memory for another goroutine; then `run` is never called.
+///
+/// # Safety
+/// 1. `run(arg)` may be called once, on any core.
+pub(crate) unsafe fn go_raw(
+    run: unsafe fn(*mut ()),
+    arg: *mut (),
+    at: &'static Location<'static>,
+) -> Result<(), SpawnError> {
+    struct Arg(*mut ());
+    // SAFETY: 1.
+    unsafe impl Send for Arg {}
+    let arg = Arg(arg);
+    let body = move || {
+        let arg = arg; // all of it, not its field
+        // SAFETY: 1.
+        unsafe { run(arg.0) }
+    };
+    spawn::start(body, How::default(), at).map(|_| ())
+}
+
 /// Starts `f` as a goroutine whose result, or panic, [`JoinHandle::join`] returns.
 ///
 /// Dropping the handle detaches the goroutine. Does not block.

@@ -28,6 +28,7 @@ use std::{
     thread,
 };
 
+pub(crate) use api::go_raw;
 pub use api::{Builder, JoinHandle, Scope, ScopedJoinHandle, go, scope, spawn};
 pub(crate) use host_timer::{now_ns, timer_armed, timer_heap};
 #[cfg(loom)]

@@ -39,8 +39,8 @@ pub(crate) mod world;
 
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-pub(crate) use api::go_system;
 pub use api::{Builder, JoinHandle, Scope, ScopedJoinHandle, go, scope, spawn};
+pub(crate) use api::{go_raw, go_system};
 pub use g::{G, GPtr};
 pub use osthread::{lock_os_thread, unlock_os_thread};
 pub use park::{park, park_unlock, ready, yield_now};
@@ -60,6 +60,8 @@ static SEED: AtomicU64 = AtomicU64::new(0);
 static SYSTEM_GS: AtomicU64 = AtomicU64::new(0);
 /// Exits that no P could count.
 static ORPHAN_EXITS: AtomicU64 = AtomicU64::new(0);
+/// Goroutines started on a core without a P.
+static ORPHAN_STARTS: AtomicU64 = AtomicU64::new(0);
 
 /// The running goroutine.
 ///
@@ -110,6 +112,7 @@ pub fn num_goroutine() -> usize {
     for p in p::first(crate::arch::MAX_CORES) {
         gone += p.count.exited.load(Ordering::Relaxed);
     }
+    made += ORPHAN_STARTS.load(Ordering::Relaxed);
     for p in p::first(crate::arch::MAX_CORES) {
         made += p.count.created.load(Ordering::Relaxed);
     }

@@ -180,6 +180,24 @@ fn give_dead(p: &P, g: GPtr) {
     }
 }
 
+/// A dead G straight from the global list.
+#[cold]
+fn take_dead_orphan() -> Result<GPtr, SpawnError> {
+    let mut dead = DEAD.lock();
+    if dead.head.is_null() {
+        new_slab(&mut dead)?;
+    }
+    let g = GPtr::from_raw(dead.head).ok_or(SpawnError::OutOfMemory)?;
+    dead.head = g.link.get();
+    dead.len -= 1;
+    Ok(g)
+}
+
+fn give_dead_orphan(g: GPtr) {
+    g.link.set(ptr::null_mut());
+    put_dead_batch(g.raw());
+}
+
 /// Moves dead Gs of `p` to the global list until `keep` are left.
 #[cold]
 pub(crate) fn flush_dead(p: &P, keep: u32) {
@@ -274,10 +292,11 @@ fn start_small<F: FnOnce() + Send>(
     let mut f = ManuallyDrop::new(f);
     arch::preempt_disable();
     let core = percpu::this();
-    let Some(p) = p_of(core) else {
+    let p = p_of(core);
+    if p.is_none() && !core.g.get().is_null() {
         arch::preempt_enable();
         return start_without_p(ManuallyDrop::into_inner(f), how, at);
-    };
+    }
     let r = start_on(p, &f, how, at);
     arch::preempt_enable();
     if r.is_err() {
@@ -298,23 +317,31 @@ fn start_without_p<F: FnOnce() + Send>(
     start_small(f, how, at)
 }
 
-/// On success the closure has been moved out of `f`.
+/// On success the closure has been moved out of `f`. Without a P on g0 only: a timer that a core fires on its way to
+/// sleep.
 fn start_on<F: FnOnce() + Send>(
-    p: &'static P,
+    p: Option<&'static P>,
     f: &ManuallyDrop<F>,
     how: How<'_>,
     at: &'static Location<'static>,
 ) -> Result<GPtr, SpawnError> {
-    let g = take_dead(p)?;
+    let g = match p {
+        Some(p) => take_dead(p)?,
+        None => take_dead_orphan()?,
+    };
+    let give_back = || match p {
+        Some(p) => give_dead(p, g),
+        None => give_dead_orphan(g),
+    };
     if let Some(n) = how.stack_size
         && let Err(e) = use_custom_stack(g, n)
     {
-        give_dead(p, g);
+        give_back();
         return Err(e);
     }
     let stack = g.stack.get();
     if !stack::ensure_top(stack) {
-        give_dead(p, g);
+        give_back();
         return Err(SpawnError::OutOfMemory);
     }
     let at_f = (stack.top() - size_of::<F>()) & !15;
@@ -322,7 +349,11 @@ fn start_on<F: FnOnce() + Send>(
     unsafe { ptr::copy_nonoverlapping(&raw const **f, at_f as *mut F, 1) };
     // SAFETY: 1. the bytes below belong to the same unused stack.
     g.sp.set(unsafe { switch::prepare(at_f, entry::<F>, at_f as *mut ()) });
-    g.id.store(new_id(p), Ordering::Relaxed);
+    let id = match p {
+        Some(p) => new_id(p),
+        None => NEXT_ID.fetch_add(1, Ordering::Relaxed),
+    };
+    g.id.store(id, Ordering::Relaxed);
     g.flags
         .store(if how.system { FLAG_SYSTEM } else { 0 }, Ordering::Relaxed);
     g.created_at.set(Some(at));
@@ -334,11 +365,19 @@ fn start_on<F: FnOnce() + Send>(
     if how.system {
         super::SYSTEM_GS.fetch_add(1, Ordering::Relaxed);
     }
-    bump(&p.count.created);
+    match p {
+        Some(p) => bump(&p.count.created),
+        None => _ = super::ORPHAN_STARTS.fetch_add(1, Ordering::Relaxed),
+    }
     g.set_state(GState::Dead, GState::Runnable);
     events::emit(Kind::Create, g.id(), 0);
-    p.put(g, true);
-    find::wake_for_work();
+    match p {
+        Some(p) => {
+            p.put(g, true);
+            find::wake_for_work();
+        }
+        None => super::global::push_one(g),
+    }
     Ok(g)
 }
 
@@ -391,8 +430,7 @@ unsafe fn exit_post(g: *mut (), _: *mut ()) {
         }
         None => {
             super::ORPHAN_EXITS.fetch_add(1, Ordering::Relaxed);
-            g.link.set(ptr::null_mut());
-            put_dead_batch(g.raw());
+            give_dead_orphan(g);
         }
     }
 }

@@ -82,7 +82,7 @@ pub fn sched_stats() -> SchedStats {
             .map(|p| p.runq.len() + usize::from(p.runq.has_next()))
             .collect(),
         goroutines: super::num_goroutine(),
-        created: sum(|c| c.created.load(Ordering::Relaxed)),
+        created: super::ORPHAN_STARTS.load(Ordering::Relaxed) + sum(|c| c.created.load(Ordering::Relaxed)),
         switches: sum(|c| c.switches.load(Ordering::Relaxed)),
         steals: sum(|c| c.steals.load(Ordering::Relaxed)),
         preemptions: sum(|c| c.preempts.load(Ordering::Relaxed)),

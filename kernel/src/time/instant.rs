@@ -28,6 +28,12 @@ impl Instant {
         Self(sched::now_ns())
     }
 
+    /// The instant so many nanoseconds after boot.
+    #[inline]
+    pub(crate) fn at(ns: u64) -> Self {
+        Self(ns)
+    }
+
     /// Nanoseconds since boot.
     pub fn as_nanos(self) -> u64 {
         self.0

@@ -10,6 +10,9 @@
 //! assert!(t.elapsed() >= Duration::from_millis(2));
 //! ```
 
+mod channel;
+pub(crate) mod func;
+mod handle;
 mod heap;
 mod instant;
 #[cfg(all(test, not(loom)))]
@@ -18,11 +21,23 @@ pub(crate) mod timer;
 
 pub use core::time::Duration;
 
+pub(crate) use channel::ChanTimer;
+pub use handle::{Ticker, Timer, after, after_func, tick};
 pub use heap::TimerHeap;
 pub use instant::Instant;
 pub use timer::{Timers, has_user_timers, move_timers, run_due};
 
 use crate::sched;
+
+/// The wall clock: seconds since 1970, UTC. Read from the battery-backed clock at boot and counted on by the monotonic
+/// one since, so it never goes back; 0 on a machine without such a clock.
+///
+/// ```
+/// assert!(burrow::time::now_unix() > 1_700_000_000);
+/// ```
+pub fn now_unix() -> u64 {
+    crate::arch::now_unix()
+}
 
 /// The farthest a deadline may be: half of what wrapping comparison can tell apart.
 const FAR: u64 = 1 << 62;

@@ -1,9 +1,12 @@
 //! Sleeping and cancelling on the host's clock.
 
-use core::ptr::NonNull;
+use core::{
+    ptr::NonNull,
+    sync::atomic::{AtomicUsize, Ordering::SeqCst},
+};
 
 use super::{
-    Duration, Instant, deadline, sleep,
+    Duration, Instant, Ticker, Timer, after, after_func, deadline, sleep,
     timer::{Fire, TimerNode, has_user_timers, move_timers, run_due},
 };
 use crate::{
@@ -48,21 +51,23 @@ fn a_thousand_sleepers() {
 
 #[test]
 fn cancelled_timers_do_not_fire() {
-    fn bump(at: usize) {
-        // SAFETY: the test passes a counter that outlives its timers.
-        let n = unsafe { &*core::ptr::with_exposed_provenance::<core::sync::atomic::AtomicUsize>(at) };
-        n.fetch_add(1, core::sync::atomic::Ordering::SeqCst);
+    static FIRED: AtomicUsize = AtomicUsize::new(0);
+    unsafe fn bump(_: NonNull<TimerNode>, told: u64) {
+        FIRED.fetch_add(told as usize, SeqCst);
     }
-    let fired = core::sync::atomic::AtomicUsize::new(0);
-    let arg = (&raw const fired).expose_provenance();
-    let nodes: Vec<_> = (0..50).map(|_| TimerNode::new(Fire::Call(bump, arg))).collect();
+    unsafe fn begin(_: NonNull<TimerNode>) -> Option<u64> {
+        Some(1)
+    }
+    let nodes: Vec<_> = (0..50)
+        .map(|_| TimerNode::new(Fire::Call { begin, run: bump }))
+        .collect();
     for n in &nodes {
         // SAFETY: 1. all are cancelled below.
         unsafe { n.start(deadline(Duration::from_millis(30)), true) };
     }
     assert!(nodes[..40].iter().all(|n| n.cancel() && !n.cancel()));
     sleep(Duration::from_millis(60));
-    assert_eq!(fired.load(core::sync::atomic::Ordering::SeqCst), 10);
+    assert_eq!(FIRED.load(SeqCst), 10);
     assert!(nodes.iter().all(|n| !n.cancel()));
 }
 
@@ -70,8 +75,13 @@ fn cancelled_timers_do_not_fire() {
 fn timers_move_with_their_p() {
     static A: Timers = SpinLock::new(Rank::Timers, TimerHeap::new());
     static B: Timers = SpinLock::new(Rank::Timers, TimerHeap::new());
-    fn nothing(_: usize) {}
-    let nodes: Vec<_> = (0..100).map(|_| TimerNode::new(Fire::Call(nothing, 0))).collect();
+    unsafe fn nothing(_: NonNull<TimerNode>, _: u64) {}
+    unsafe fn begin(_: NonNull<TimerNode>) -> Option<u64> {
+        None
+    }
+    let nodes: Vec<_> = (0..100)
+        .map(|_| TimerNode::new(Fire::Call { begin, run: nothing }))
+        .collect();
     for (i, n) in nodes.iter().enumerate() {
         n.start_on(&A, i as u64 + 1);
     }
@@ -96,6 +106,130 @@ fn a_timer_loses_against_an_earlier_claim() {
     assert!(!node.cancel());
     assert!(!token.claim());
     let _ = sched::current();
+}
+
+const MS: Duration = Duration::from_millis(1);
+const LONG: Duration = Duration::from_secs(3600);
+
+/// Timers in the heap now: other tests add their own, so only "a million gone" can be told from it.
+fn queued() -> usize {
+    sched::timer_heap().lock().len()
+}
+
+#[test]
+fn a_timer_fires_once() {
+    let begin = Instant::now();
+    let t = Timer::new(2 * MS);
+    let at = t.c.recv().expect("never closed");
+    assert!(at >= begin + 2 * MS && begin.elapsed() >= 2 * MS);
+    assert!(!t.stop() && t.c.try_recv().is_err());
+    assert_eq!((t.c.len(), t.c.cap()), (0, 0));
+}
+
+#[test]
+fn stop_and_reset_leave_no_stale_value() {
+    let t = Timer::new(MS);
+    sleep(10 * MS);
+    assert!(t.stop(), "fired, but nobody received");
+    assert!(!t.stop() && t.c.try_recv().is_err());
+    assert!(!t.reset(MS));
+    sleep(10 * MS);
+    assert!(t.reset(LONG), "the value of before is discarded");
+    assert!(t.c.recv_timeout(5 * MS).is_err());
+    assert!(t.reset(MS));
+    assert!(t.c.recv().is_some());
+    assert!(!t.reset(LONG) && t.stop());
+}
+
+#[test]
+fn the_last_receiver_takes_its_timer_along() {
+    let before = queued();
+    let many: Vec<_> = (0..100_000).map(|_| after(LONG)).collect();
+    assert!(queued() >= before + 90_000);
+    drop(many);
+    assert!(queued() < before + 10_000);
+    let t = Timer::new(MS);
+    let c = t.c.clone();
+    drop(t);
+    assert!(c.recv().is_some(), "a clone keeps the timer");
+}
+
+#[test]
+fn a_ticker_drops_what_is_missed() {
+    let t = Ticker::new(5 * MS);
+    let first = t.c.recv().expect("never closed");
+    std::thread::sleep(52 * MS); // about 10 ticks, of which one waits
+    assert!(t.c.try_recv().is_ok());
+    assert!(t.c.try_recv().is_err());
+    let next = t.c.recv().expect("never closed");
+    assert!(next - first >= 50 * MS);
+    t.stop();
+    assert!(t.c.recv_timeout(12 * MS).is_err());
+    t.reset(MS);
+    assert!(t.c.recv().is_some());
+}
+
+#[test]
+fn after_func_runs_elsewhere_and_again() {
+    let out = crate::chan(8);
+    let tx = out.sender();
+    let me = sched::current().id();
+    let t = after_func(MS, move || tx.send(sched::current().id()));
+    assert!(out.recv().is_some_and(|id| id != me));
+    assert!(!t.stop() && t.c.is_nil());
+    assert!(!t.reset(MS));
+    assert!(out.recv().is_some());
+    assert!(!t.reset(LONG));
+    assert!(t.reset(LONG) && t.stop() && !t.stop());
+}
+
+/// The closure goes with the last of handle, heap and running goroutine.
+#[test]
+fn after_func_drops_its_closure_once() {
+    let counted = std::sync::Arc::new(());
+    let make = |d| {
+        let c = counted.clone();
+        after_func(d, move || drop(c.clone()))
+    };
+    let t = make(LONG);
+    assert_eq!(std::sync::Arc::strong_count(&counted), 2);
+    t.stop();
+    drop(t);
+    assert_eq!(std::sync::Arc::strong_count(&counted), 1);
+    drop(make(MS)); // fires all the same
+    while std::sync::Arc::strong_count(&counted) != 1 {
+        sleep(MS);
+    }
+}
+
+/// Four goroutines reset and stop one timer while a fifth receives: every value received after a stop is of a
+/// later start.
+#[test]
+fn resets_race_with_firing() {
+    let t = std::sync::Arc::new(Timer::new(MS));
+    let hs: Vec<_> = (0..4u64)
+        .map(|k| {
+            let t = t.clone();
+            spawn(move || {
+                for i in 0..2000u64 {
+                    match (i + k) % 3 {
+                        0 => _ = t.stop(),
+                        1 => _ = t.reset(Duration::from_micros(i % 7)),
+                        _ => _ = t.c.try_recv(),
+                    }
+                }
+            })
+        })
+        .collect();
+    for h in hs {
+        h.join().unwrap();
+    }
+    for _ in 0..500 {
+        t.reset(Duration::from_micros(1));
+        let begin = Instant::now();
+        t.reset(Duration::from_micros(30));
+        assert!(t.c.recv().expect("never closed") >= begin + Duration::from_micros(30));
+    }
 }
 
 #[test]

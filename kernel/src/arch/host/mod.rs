@@ -14,6 +14,10 @@ pub fn core_count() -> usize {
 pub fn core_index() -> usize {
     0
 }
+/// Seconds since 1970, from the host; 0 before.
+pub fn now_unix() -> u64 {
+    std::time::UNIX_EPOCH.elapsed().map_or(0, |d| d.as_secs())
+}
 /// Nothing to turn off here.
 #[inline(always)]
 pub fn preempt_disable() {}
