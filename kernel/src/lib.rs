@@ -54,7 +54,7 @@
 #![cfg_attr(target_os = "none", no_std)]
 #![feature(allow_internal_unsafe)] // attribute macros in crates that forbid unsafe code
 #![feature(lang_items)] // the unwinder's personality is a lang item
-#![cfg_attr(target_os = "none", feature(fn_traits, unboxed_closures))] // `catch` names a closure's body
+#![feature(fn_traits, unboxed_closures)] // `catch` names a closure's body; `context::CancelFn` is called like one
 #![feature(core_intrinsics)] // catch_unwind: there is no stable way to catch without std
 #![cfg_attr(target_os = "none", feature(alloc_error_handler, panic_can_unwind))] // DECISIONS 12: out of memory is a panic; tell aborts apart
 #![allow(
@@ -73,6 +73,7 @@ pub mod arch;
 mod boot;
 pub mod chan;
 pub mod console;
+pub mod context;
 #[cfg(target_os = "none")]
 #[doc(hidden)]
 pub mod debug;

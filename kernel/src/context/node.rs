@@ -1,0 +1,494 @@
+//! The tree of what can be cancelled.
+//!
+//! A node is born live and ends once. It is counted by [`NodeRef`]s: contexts and cancel functions hold one, and each
+//! child holds one to its parent. The parent knows its live children by a list through them *without* counting them,
+//! so a child that nobody holds any more goes, and takes itself off the list: no leak, whether it was cancelled or not.
+//!
+//! | | live | ended |
+//! | --- | --- | --- |
+//! | `err` | 0 | why; set once, by who ends it |
+//! | on its parent's list | yes (if it has a parent) | no |
+//! | has children on its list | any number | being taken off by who ended it; none are added |
+//! | `done` channel | open, if anybody asked for it | closed |
+//! | timer | in a heap, if it has a deadline of its own | stopped |
+//! | function of `after_func` | waiting | running in its goroutine, or dropped |
+//!
+//! **Cancelling** ends the root of the subtree, takes it off its parent's list, and then works through a queue of ended
+//! nodes: take each child off the list, end it, append it to the queue. One lock at a time, each for a few
+//! instructions; channels are closed and goroutines started with none. The queue is threaded through the nodes (`work`
+//! belongs to who ended the node), so there is neither recursion nor allocation, and a child is met once: O(n).
+//!
+//! **Going away.** A node whose count falls to 0 may still be on its parent's list. Whoever takes it off there
+//! (under the parent's lock) tries to raise the count and leaves it alone if it is 0; the releaser takes the same lock
+//! before it frees. So memory on a list is always there while that list's lock is held. A chain of parents that go one
+//! after the other is a loop in `release`, not a recursion.
+//!
+//! **A waiting function** (`after_func`) is a node of its own, a child with a function, which holds itself by one
+//! count until it ends: it need not be held by anybody.
+//!
+//! | field | guarded by |
+//! | --- | --- |
+//! | `state` | its own lock |
+//! | `next`, `prev`, `linked` | the parent's lock |
+//! | `work` | who ended the node |
+//! | `err` | written once under the lock; Release, pairs with the Acquire in `err()`: who sees it sees the cause |
+//! | `refs` | Release on the way down, an Acquire fence by who frees |
+//!
+//! Refused: handles that the parent counts, as Go's map of children in effect does. There the collector frees a tree
+//! that nobody can reach; counts going both ways would keep it for ever.
+
+use alloc::boxed::Box;
+use core::{
+    cell::Cell,
+    panic::Location,
+    ptr::{self, NonNull},
+};
+
+use super::{
+    deadline::Alarm,
+    error::{Cause, Error},
+};
+use crate::{
+    Chan, Receiver,
+    lock::{Rank, SpinLock},
+    sched,
+    shim::{AtomicU32, AtomicUsize, Ordering, fence},
+    time::Instant,
+};
+
+/// A counted handle to a node.
+pub(super) struct NodeRef(NonNull<Node>);
+
+/// One node. See the file head.
+pub(super) struct Node {
+    refs: AtomicUsize,
+    /// Counted; given back in `release`.
+    parent: Option<NonNull<Node>>,
+    deadline: Option<Instant>,
+    alarm: Option<Box<Alarm>>,
+    /// 0: live.
+    err: AtomicU32,
+    state: SpinLock<State>,
+    next: Cell<*const Node>,
+    prev: Cell<*const Node>,
+    linked: Cell<bool>,
+    work: Cell<*const Node>,
+}
+
+struct State {
+    children: *const Node,
+    done: Option<Chan<()>>,
+    cause: Option<Cause>,
+    hook: Option<Hook>,
+}
+
+struct Hook {
+    f: Box<dyn FnOnce() + Send>,
+    at: &'static Location<'static>,
+}
+
+// SAFETY: the table in the file head; causes are `Send + Sync`, functions `Send` and called once.
+unsafe impl Send for NodeRef {}
+// SAFETY: as above.
+unsafe impl Sync for NodeRef {}
+// SAFETY: children on the list are touched under the lock only.
+unsafe impl Send for State {}
+
+impl Clone for NodeRef {
+    #[inline]
+    fn clone(&self) -> Self {
+        self.node().refs.fetch_add(1, Ordering::Relaxed); // there is one already
+        NodeRef(self.0)
+    }
+}
+
+impl Drop for NodeRef {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: 1. our count.
+        unsafe { release(self.0) };
+    }
+}
+
+/// Gives back one count; frees the node, and then its parents, as far as nobody else holds them.
+///
+/// # Safety
+/// 1. The caller owns a count of the node and does not use it again.
+unsafe fn release(mut at: NonNull<Node>) {
+    loop {
+        // SAFETY: 1.
+        let node = unsafe { at.as_ref() };
+        // Release: what we did to the node comes before its end; pairs with the fence of who frees.
+        if node.refs.fetch_sub(1, Ordering::Release) != 1 {
+            return;
+        }
+        fence(Ordering::Acquire);
+        if let Some(alarm) = &node.alarm {
+            alarm.stop();
+        }
+        node.detach();
+        let parent = node.parent;
+        // SAFETY: made by `Box::into_raw`; nobody holds it, it is on no list and its timer is out of the heap.
+        drop(unsafe { Box::from_raw(at.as_ptr()) });
+        let Some(p) = parent else { return };
+        at = p; // the count it held
+    }
+}
+
+impl Node {
+    /// The parent, while this node lives.
+    fn parent(&self) -> Option<&Node> {
+        // SAFETY: a node holds a count of its parent.
+        self.parent.map(|p| unsafe { p.as_ref() })
+    }
+
+    /// Takes itself off the parent's list, if it is there.
+    fn detach(&self) {
+        if let Some(p) = self.parent() {
+            let mut s = p.state.lock();
+            if self.linked.get() {
+                self.unlink(&mut s);
+            }
+        }
+    }
+
+    /// The lock of the parent, whose state `s` is, is held.
+    fn unlink(&self, s: &mut State) {
+        let (prev, next) = (self.prev.get(), self.next.get());
+        // SAFETY: nodes on a list are there while its lock is held.
+        match unsafe { prev.as_ref() } {
+            Some(p) => p.next.set(next),
+            None => s.children = next,
+        }
+        // SAFETY: as above.
+        if let Some(n) = unsafe { next.as_ref() } {
+            n.prev.set(prev);
+        }
+        self.linked.set(false);
+    }
+
+    #[inline]
+    fn ended(&self) -> bool {
+        self.err.load(Ordering::Relaxed) != 0
+    }
+}
+
+/// Raises the count unless it is 0.
+///
+/// # Safety
+/// 1. The node's memory is there: it is on a list, or in a heap, whose lock is held.
+pub(super) unsafe fn upgrade(node: *const Node) -> Option<NodeRef> {
+    // SAFETY: 1.
+    let refs = &unsafe { &*node }.refs;
+    let mut n = refs.load(Ordering::Relaxed);
+    while n != 0 {
+        match refs.compare_exchange(n, n + 1, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => return Some(NodeRef(NonNull::new(node.cast_mut())?)),
+            Err(now) => n = now,
+        }
+    }
+    None
+}
+
+impl NodeRef {
+    fn node(&self) -> &Node {
+        // SAFETY: a handle is a count.
+        unsafe { self.0.as_ref() }
+    }
+
+    pub(super) fn as_ptr(&self) -> *const Node {
+        self.0.as_ptr()
+    }
+
+    /// Hands the count over as a pointer.
+    pub(super) fn into_raw(self) -> *const Node {
+        let p = self.0.as_ptr();
+        core::mem::forget(self);
+        p
+    }
+
+    /// # Safety
+    /// 1. From `into_raw`, once.
+    pub(super) unsafe fn from_raw(p: *const Node) -> NodeRef {
+        // SAFETY: 1.: not null.
+        NodeRef(unsafe { NonNull::new_unchecked(p.cast_mut()) })
+    }
+
+    fn make(parent: Option<&NodeRef>, deadline: Option<Instant>, alarm: Option<Box<Alarm>>) -> NodeRef {
+        let inherited = parent.and_then(NodeRef::deadline);
+        let node = Box::new(Node {
+            refs: AtomicUsize::new(1),
+            parent: parent.map(|p| {
+                let p = p.clone().into_raw();
+                // SAFETY: from a handle: not null.
+                unsafe { NonNull::new_unchecked(p.cast_mut()) }
+            }),
+            deadline: deadline.or(inherited),
+            alarm,
+            err: AtomicU32::new(0),
+            state: SpinLock::new(
+                Rank::Waiters,
+                State {
+                    children: ptr::null(),
+                    done: None,
+                    cause: None,
+                    hook: None,
+                },
+            ),
+            next: Cell::new(ptr::null()),
+            prev: Cell::new(ptr::null()),
+            linked: Cell::new(false),
+            work: Cell::new(ptr::null()),
+        });
+        NodeRef(NonNull::from_mut(Box::leak(node)))
+    }
+
+    /// A live child of `parent`, or an ended one if that has ended.
+    pub(super) fn child(parent: Option<&NodeRef>, deadline: Option<Instant>) -> NodeRef {
+        let n = Self::make(parent, deadline, None);
+        n.attach();
+        n
+    }
+
+    /// A child with a timer of its own, which is not started here.
+    pub(super) fn with_alarm(parent: Option<&NodeRef>, at: Instant, alarm: Box<Alarm>) -> NodeRef {
+        let n = Self::make(parent, Some(at), Some(alarm));
+        n.attach();
+        n
+    }
+
+    /// A node that calls `f` in a goroutine when it ends.
+    pub(super) fn hook(
+        parent: Option<&NodeRef>,
+        f: Box<dyn FnOnce() + Send>,
+        at: &'static Location<'static>,
+    ) -> NodeRef {
+        let n = Self::make(parent, None, None);
+        n.node().state.lock().hook = Some(Hook { f, at });
+        if parent.is_some() {
+            core::mem::forget(n.clone()); // its hold on itself, given back by `run_hook` or `call_off`
+        }
+        n.attach();
+        n
+    }
+
+    pub(super) fn alarm(&self) -> Option<&Alarm> {
+        self.node().alarm.as_deref()
+    }
+
+    /// Puts a new node on its parent's list; ends it if the parent has ended.
+    fn attach(&self) {
+        let node = self.node();
+        let Some(parent) = node.parent() else { return };
+        {
+            let mut s = parent.state.lock();
+            if !parent.ended() {
+                node.next.set(s.children);
+                // SAFETY: nodes on a list are there while its lock is held.
+                if let Some(first) = unsafe { s.children.as_ref() } {
+                    first.prev.set(self.as_ptr());
+                }
+                s.children = self.as_ptr();
+                node.linked.set(true);
+                return;
+            }
+        }
+        let cause = parent.state.lock().cause.clone();
+        if let (Some(e), Some(c)) = (self.parent_err(), cause) {
+            self.cancel(e, c);
+        }
+    }
+
+    fn parent_err(&self) -> Option<Error> {
+        Self::decode(self.node().parent()?.err.load(Ordering::Acquire))
+    }
+
+    fn decode(word: u32) -> Option<Error> {
+        match word {
+            0 => None,
+            1 => Some(Error::Canceled),
+            _ => Some(Error::DeadlineExceeded),
+        }
+    }
+
+    pub(super) fn err(&self) -> Option<Error> {
+        // Acquire: pairs with the Release in `mark`.
+        Self::decode(self.node().err.load(Ordering::Acquire))
+    }
+
+    pub(super) fn cause(&self) -> Option<Cause> {
+        self.node().state.lock().cause.clone()
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.node().deadline
+    }
+
+    /// The channel, made when first asked for, closed before anybody sees it if the node has ended.
+    pub(super) fn done(&self) -> Receiver<()> {
+        let node = self.node();
+        if let Some(c) = &node.state.lock().done {
+            return c.receiver();
+        }
+        let fresh = crate::chan::<()>(0);
+        let mut closed = false;
+        loop {
+            if node.ended() && !closed {
+                fresh.close();
+                closed = true;
+            }
+            let mut s = node.state.lock();
+            if let Some(c) = &s.done {
+                return c.receiver();
+            }
+            if node.ended() == closed {
+                s.done = Some(fresh.clone());
+                return fresh.receiver();
+            }
+        }
+    }
+
+    /// Ends this node and everything below it. `false`: it had ended.
+    pub(super) fn cancel(&self, err: Error, cause: Cause) -> bool {
+        if !self.end(err, &cause) {
+            return false;
+        }
+        self.node().detach();
+        let mut queue = Queue::default();
+        let mut at = self.clone();
+        loop {
+            while let Some(child) = at.take_child() {
+                if child.end(err, &cause) {
+                    queue.push(child);
+                }
+            }
+            match queue.pop() {
+                Some(next) => at = next,
+                None => return true,
+            }
+        }
+    }
+
+    /// Sets the state to ended. `None`: it was.
+    fn mark(&self, err: Error, cause: &Cause) -> Option<(Option<Chan<()>>, bool)> {
+        let cause = cause.clone();
+        let node = self.node();
+        let mut s = node.state.lock();
+        if node.ended() {
+            drop(s); // before the cause
+            return None;
+        }
+        s.cause = Some(cause);
+        // Release: pairs with the Acquire in `err`.
+        node.err.store(err as u32 + 1, Ordering::Release);
+        Some((s.done.clone(), s.hook.is_some()))
+    }
+
+    /// Ends this one node: nobody is left waiting for it. `false`: it had ended.
+    fn end(&self, err: Error, cause: &Cause) -> bool {
+        let Some((done, hooked)) = self.mark(err, cause) else {
+            return false;
+        };
+        if let Some(alarm) = self.alarm() {
+            alarm.stop();
+        }
+        if let Some(c) = done {
+            c.close();
+        }
+        if hooked {
+            self.start_hook();
+        }
+        true
+    }
+
+    /// The first child, taken off the list, unless it is going away.
+    fn take_child(&self) -> Option<NodeRef> {
+        let mut s = self.node().state.lock();
+        loop {
+            // SAFETY: nodes on a list are there while its lock is held.
+            let child = unsafe { s.children.as_ref() }?;
+            child.unlink(&mut s);
+            // SAFETY: 1. it was, and who frees it needs the lock first.
+            if let Some(c) = unsafe { upgrade(child) } {
+                return Some(c);
+            }
+        }
+    }
+
+    fn start_hook(&self) {
+        let at = match &self.node().state.lock().hook {
+            Some(h) => h.at,
+            None => return,
+        };
+        let own = self.as_ptr().cast_mut().cast();
+        // SAFETY: the hold on itself that `hook` made goes to `run_hook`, which runs once: the node has ended once.
+        if unsafe { sched::go_raw(run_hook, own, at) }.is_err() {
+            // No memory for a goroutine: rather here than not at all.
+            // SAFETY: as above.
+            unsafe { run_hook(own) };
+        }
+    }
+
+    /// Ends a node of `hook` without calling its function. `false`: it had ended.
+    pub(super) fn call_off(&self) -> bool {
+        if self
+            .mark(Error::Canceled, &Cause::plain(Error::Canceled))
+            .is_none()
+        {
+            return false;
+        }
+        let node = self.node();
+        node.detach();
+        let hook = node.state.lock().hook.take();
+        drop(hook);
+        if node.parent.is_some() {
+            // SAFETY: 1. its hold on itself; we have another.
+            unsafe { release(self.0) };
+        }
+        true
+    }
+}
+
+/// The goroutine of a function of `after_func`.
+///
+/// # Safety
+/// 1. `node` is a node of `NodeRef::hook` with a count.
+unsafe fn run_hook(node: *mut ()) {
+    // SAFETY: 1.
+    let node = unsafe { NodeRef::from_raw(node.cast_const().cast()) };
+    let hook = node.node().state.lock().hook.take();
+    drop(node);
+    if let Some(h) = hook {
+        (h.f)();
+    }
+}
+
+/// Ended nodes whose children are still to be ended; each comes with a count.
+#[derive(Default)]
+struct Queue {
+    first: Option<NodeRef>,
+    last: Option<NonNull<Node>>,
+}
+
+impl Queue {
+    fn push(&mut self, n: NodeRef) {
+        let at = n.0;
+        match self.last.replace(at) {
+            // SAFETY: in the queue, which holds a count.
+            Some(l) => unsafe { l.as_ref() }.work.set(n.into_raw()),
+            None => self.first = Some(n),
+        }
+    }
+
+    fn pop(&mut self) -> Option<NodeRef> {
+        let n = self.first.take()?;
+        let next = n.node().work.replace(ptr::null());
+        if next.is_null() {
+            self.last = None;
+        } else {
+            // SAFETY: 1. from `push`.
+            self.first = Some(unsafe { NodeRef::from_raw(next) });
+        }
+        Some(n)
+    }
+}

@@ -1,0 +1,90 @@
+//! Models: cancelling against deriving, dropping, asking. Every interleaving with up to three preemptions.
+
+use loom::thread;
+
+use crate::context::{Canceled, Context, background};
+
+fn model(f: impl Fn() + Sync + Send + 'static) {
+    let mut b = loom::model::Builder::new();
+    b.preemption_bound = b.preemption_bound.or(Some(3));
+    b.check(f);
+}
+
+/// A child made while its parent is cancelled ends, whichever comes first.
+#[test]
+fn loom_cancel_against_derive() {
+    model(|| {
+        let (root, cancel) = background().with_cancel();
+        let h = thread::spawn(move || cancel());
+        let (child, _c) = root.with_cancel();
+        h.join().unwrap();
+        assert_eq!(child.err(), Some(Canceled));
+        assert!(child.cause().is_some());
+    });
+}
+
+/// The last handle of a child goes while its parent takes it off the list.
+#[test]
+fn loom_cancel_against_drop() {
+    model(|| {
+        let (root, cancel) = background().with_cancel();
+        let (child, c) = root.with_cancel();
+        let grandchild = child.with_cancel().0;
+        drop((root, child, c));
+        let h = thread::spawn(move || cancel());
+        drop(grandchild);
+        h.join().unwrap();
+    });
+}
+
+/// Two cancel the same node and one below it.
+#[test]
+fn loom_two_cancel() {
+    model(|| {
+        let (root, cancel_root) = background().with_cancel();
+        let (child, cancel_child) = root.with_cancel_cause();
+        let h = thread::spawn(move || cancel_root());
+        cancel_child("x");
+        h.join().unwrap();
+        let cause = child.cause().expect("ended").to_string();
+        assert!(cause == "x" || cause == "context canceled");
+        drop(root);
+    });
+}
+
+/// Who waits on `done` is woken, also if the channel is made at the last moment.
+#[test]
+fn loom_done_against_cancel() {
+    fn wait(ctx: &Context) {
+        assert!(ctx.done().recv().is_none());
+        assert_eq!(
+            ctx.err(),
+            Some(Canceled),
+            "the error is there before the channel closes"
+        );
+    }
+    model(|| {
+        let (root, cancel) = background().with_cancel();
+        let h = thread::spawn(move || wait(&root));
+        cancel();
+        h.join().unwrap();
+    });
+}
+
+/// A function is either called off or called.
+#[test]
+fn loom_after_func_against_cancel() {
+    model(|| {
+        let (root, cancel) = background().with_cancel();
+        let ran = crate::chan::<()>(1);
+        let tx = ran.sender();
+        let stop = root.after_func(move || tx.send(()));
+        let h = thread::spawn(move || cancel());
+        if stop() {
+            assert!(ran.try_recv().is_err());
+        } else {
+            assert_eq!(ran.recv(), Some(()));
+        }
+        h.join().unwrap();
+    });
+}
