@@ -342,6 +342,27 @@ enum Waited {
     TimedOut,
 }
 
+/// Puts the numbers of the cases that have a channel into `order`, by address; returns how many there are.
+fn sort_by_address(cases: &[Case<'_>], order: &mut [u32]) -> usize {
+    const FEW: usize = 24; // up to here insertion is faster
+    let addr = |j: u32| cases[j as usize].core.map_or(ptr::null(), ptr::from_ref).addr();
+    let mut n = 0;
+    for (i, case) in cases.iter().enumerate() {
+        let Some(c) = case.core else { continue };
+        let mut at = n;
+        while cases.len() <= FEW && at > 0 && addr(order[at - 1]) > ptr::from_ref(c).addr() {
+            order[at] = order[at - 1];
+            at -= 1;
+        }
+        order[at] = i as u32;
+        n += 1;
+    }
+    if cases.len() > FEW {
+        order[..n].sort_unstable_by_key(|&j| addr(j));
+    }
+    n
+}
+
 /// Phase 2. `waiters` and `order` have a place for every case.
 fn wait(
     cases: &[Case<'_>],
@@ -349,18 +370,7 @@ fn wait(
     order: &mut [u32],
     when: Option<u64>,
 ) -> Waited {
-    let mut n = 0;
-    for (i, case) in cases.iter().enumerate() {
-        let Some(c) = case.core else { continue };
-        let addr = |j: u32| cases[j as usize].core.map_or(ptr::null(), ptr::from_ref).addr();
-        let mut at = n;
-        while at > 0 && addr(order[at - 1]) > ptr::from_ref(c).addr() {
-            order[at] = order[at - 1];
-            at -= 1;
-        }
-        order[at] = i as u32;
-        n += 1;
-    }
+    let n = sort_by_address(cases, order);
     let order = &order[..n];
     if n == 0 && when.is_none() {
         block_forever(WaitReason::SelectEmpty);
