@@ -30,10 +30,11 @@
 //! | [`panic`](mod@panic) | unwinding, faults as panics, reports | [`recover`], [`defer!`], [`goexit`], [`Panic`] |
 //! | [`chan`](mod@chan) | channels and select | [`chan`](fn@chan), [`Chan`], [`select!`] |
 //! | [`sync`] | what parks the *goroutine* | [`sync::Mutex`], [`sync::WaitGroup`] |
-//! | [`time`] | clock, timers per P, sleep | [`time::sleep`], [`time::Instant`] |
+//! | [`time`] | clock, timers per P, sleep | [`time::sleep`], [`time::Instant`], [`time::Timer`], [`time::Ticker`] |
+//! | [`context`] | deadlines and cancellation that travel down a tree of calls | [`context::Context`] |
 //! | [`test`](mod@test) | tests that run inside the machine | [`#[burrow::test]`](macro@test), [`test_main!`] |
 //!
-//! Imports go down the table's order of layers, `arch ← lock ← mem ← sched ← {panic, chan, sync, time}`; where a lower
+//! Imports go down the table's order of layers, `arch ← lock ← mem ← sched ← {panic, chan, sync, time} ← context`; where a lower
 //! room needs an upper one it owns a hook that is filled in at boot. `docs/architecture.md` has the picture,
 //! `docs/hacking.md` the full vocabulary, lock ranks and how to find a bug.
 //!

@@ -14,8 +14,8 @@ pub use alloc::{
 };
 
 pub use crate::{
-    Builder, Chan, JoinHandle, Panic, Receiver, Sender, chan, defer, eprint, eprintln, go, goexit, print,
-    println, recover, runtime, scope, select, spawn, sync, time,
+    Builder, Chan, JoinHandle, Panic, Receiver, Sender, chan, context, defer, eprint, eprintln, go, goexit,
+    print, println, recover, runtime, scope, select, spawn, sync, time,
     time::{Duration, Instant},
     yield_now,
 };

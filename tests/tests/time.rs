@@ -1,4 +1,5 @@
-//! Time: sleepers wake in order, never early, also when every P is busy or only one is there.
+//! Time: sleepers wake in order, never early, also when every P is busy or only one is there; timers and tickers keep
+//! Go's promises about stale values and missed ticks, whoever stops and resets them meanwhile.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]
@@ -12,7 +13,7 @@ use core::{
 
 use burrow::{
     chan, runtime, spawn,
-    time::{self, Instant},
+    time::{self, Instant, Ticker, Timer},
 };
 use burrow_tests::Rng;
 
@@ -167,4 +168,266 @@ fn timeouts_of_channels_and_select() {
         default(Duration::from_millis(5)) => {}
     }
     assert!(begin.elapsed() >= Duration::from_millis(15));
+}
+
+const MS: Duration = Duration::from_millis(1);
+const LONG: Duration = Duration::from_secs(3600);
+
+fn spin_until(what: impl Fn() -> bool) {
+    let begin = Instant::now();
+    while !what() {
+        assert!(begin.elapsed() < Duration::from_secs(20), "never happened");
+        burrow::yield_now();
+    }
+}
+
+#[burrow::test]
+fn a_timer_sends_once_and_never_early() {
+    let begin = Instant::now();
+    let timer = Timer::new(3 * MS);
+    let fired = timer.c.recv().expect("never closed");
+    assert!(fired >= begin + 3 * MS && Instant::now() >= fired);
+    assert!(!timer.stop());
+    assert!(timer.c.recv_timeout(3 * MS).is_err());
+    assert_eq!((timer.c.len(), timer.c.cap()), (0, 0));
+}
+
+#[burrow::test]
+fn stop_and_reset_discard_what_nobody_received() {
+    let timer = Timer::new(MS);
+    time::sleep(3 * MS);
+    assert!(timer.stop(), "it fired, but nobody saw that");
+    assert!(!timer.stop());
+    assert!(timer.c.try_recv().is_err());
+    timer.reset(MS);
+    time::sleep(3 * MS);
+    let begin = Instant::now();
+    assert!(timer.reset(2 * MS));
+    let fired = timer.c.recv().expect("never closed");
+    assert!(fired >= begin + 2 * MS, "the value of before the reset");
+    assert!(!timer.reset(LONG));
+    assert!(timer.stop());
+}
+
+/// Several goroutines stop and reset one timer at every moment of its firing. A value received after a reset has
+/// returned is not from before it.
+#[burrow::test]
+fn resets_race_with_firing() {
+    let until = burrow_tests::Until::storm(Duration::from_secs(1));
+    let timer = Arc::new(Timer::new(MS));
+    let handles: Vec<_> = (0..4_u64)
+        .map(|id| {
+            let timer = timer.clone();
+            spawn(move || {
+                let mut rng = Rng::new(id);
+                let mut rounds = 0_u64;
+                while !until.over() {
+                    match rng.below(4) {
+                        0 => _ = timer.stop(),
+                        1 => _ = timer.c.try_recv(),
+                        2 => burrow::yield_now(),
+                        _ => _ = timer.reset(Duration::from_nanos(rng.below(40_000))),
+                    }
+                    rounds += 1;
+                }
+                rounds
+            })
+        })
+        .collect();
+    for handle in handles {
+        assert!(handle.join().expect("no panic") > 0);
+    }
+    let mut rng = Rng::new(99);
+    for _ in 0..2_000 {
+        let d = Duration::from_nanos(rng.below(60_000));
+        timer.reset(Duration::from_nanos(rng.below(30_000)));
+        for _ in 0..rng.below(20) {
+            core::hint::spin_loop();
+        }
+        let begin = Instant::now();
+        timer.reset(d);
+        assert!(timer.c.recv().expect("never closed") >= begin + d);
+        assert!(!timer.stop() && timer.c.try_recv().is_err());
+    }
+}
+
+/// Slow receivers miss ticks; the channel holds one, and the next comes at a multiple of the period.
+#[burrow::test]
+fn a_ticker_under_load_drops_ticks() {
+    let begin = Instant::now();
+    let ticker = Ticker::new(2 * MS);
+    let first = ticker.c.recv().expect("never closed");
+    assert!(first >= begin + 2 * MS);
+    for _ in 0..5 {
+        let busy = Instant::now();
+        while busy.elapsed() < 15 * MS {
+            core::hint::spin_loop();
+        }
+        assert!(ticker.c.recv().is_some(), "one is waiting");
+        let mut ready = 0;
+        while ticker.c.try_recv().is_ok() {
+            ready += 1;
+        }
+        assert!(ready <= 1, "{ready} ticks in a bunch");
+    }
+    ticker.stop();
+    assert!(ticker.c.try_recv().is_err());
+    assert!(ticker.c.recv_timeout(5 * MS).is_err(), "a tick after stop");
+    ticker.reset(MS);
+    assert!(ticker.c.recv().is_some());
+}
+
+/// In the long run a ticker neither gains nor loses: tick k is not before k periods.
+#[burrow::test]
+fn ticks_keep_their_phase() {
+    let begin = Instant::now();
+    let ticker = Ticker::new(MS);
+    for k in 1..=50 {
+        let at = ticker.c.recv().expect("never closed");
+        assert!(at >= begin + k * MS, "tick {k} after {:?}", at - begin);
+    }
+}
+
+#[burrow::test]
+#[should_panic(expected = "zero interval")]
+fn a_ticker_needs_an_interval() {
+    drop(Ticker::new(Duration::ZERO));
+}
+
+#[burrow::test]
+fn after_func_has_a_goroutine_of_its_own() {
+    let out = chan::<u64>(0);
+    let tx = out.sender();
+    let begin = Instant::now();
+    let timer = time::after_func(2 * MS, move || tx.send(runtime::goid()));
+    assert!(out.recv().is_some_and(|id| id != runtime::goid()));
+    assert!(begin.elapsed() >= 2 * MS && timer.c.is_nil() && !timer.stop());
+    assert!(!timer.reset(MS), "it had fired");
+    assert!(out.recv().is_some());
+    assert!(!timer.reset(LONG));
+    assert!(timer.stop() && !timer.stop());
+}
+
+/// Ten thousand at one moment, while hogs hold every P: a core on its way to sleep, or none, starts them.
+#[burrow::test]
+fn functions_run_in_crowds() {
+    let ran = Arc::new(AtomicU32::new(0));
+    for i in 0..10_000_u64 {
+        let ran = ran.clone();
+        drop(time::after_func(
+            Duration::from_micros(5_000 + i % 100),
+            move || {
+                ran.fetch_add(1, Ordering::Relaxed);
+            },
+        ));
+    }
+    spin_until(|| ran.load(Ordering::Relaxed) == 10_000);
+}
+
+/// A core whose own goroutine is locked to it and asleep fires timers without a P.
+#[burrow::test]
+fn functions_start_beside_a_locked_goroutine() {
+    for _ in 0..20 {
+        let done = chan::<()>(0);
+        let tx = done.sender();
+        spawn(move || {
+            runtime::lock_os_thread();
+            drop(time::after_func(MS, move || tx.send(())));
+            time::sleep(3 * MS);
+        })
+        .join()
+        .expect("no panic");
+        done.recv();
+    }
+}
+
+#[burrow::test]
+fn dropped_timers_leave_nothing_behind() {
+    let before = time::live_timers();
+    for round in 0..20_000 {
+        burrow::select! {
+            recv(time::after(LONG)) -> _ => unreachable!("in an hour"),
+            default => {}
+        }
+        drop((Timer::new(LONG), Ticker::new(LONG)));
+        assert!(time::live_timers() < before + 100, "round {round}");
+    }
+}
+
+/// As many timers as memory allows, up to a million, out of order, on all Ps; most are stopped, some fire.
+#[burrow::test]
+fn very_many_live_timers() {
+    let n = if burrow::mem::frames::free_count() > 1 << 19 {
+        1_000_000
+    } else {
+        100_000
+    };
+    let begin = Instant::now();
+    let parts: Vec<_> = (0..8_u64)
+        .map(|part| {
+            spawn(move || {
+                let mut rng = Rng::new(part);
+                let all: Vec<_> = (0..n / 8)
+                    .map(|_| time::after(Duration::from_secs(60) + Duration::from_nanos(rng.below(1 << 40))))
+                    .collect();
+                all
+            })
+        })
+        .collect();
+    let parts: Vec<_> = parts.into_iter().map(|h| h.join().expect("no panic")).collect();
+    let made = begin.elapsed();
+    assert!(time::live_timers() >= n);
+    let soon = Timer::new(MS);
+    assert!(soon.c.recv().is_some(), "the others are in nobody's way");
+    let previous = runtime::gomaxprocs(1); // all heaps become one
+    assert!(time::live_timers() >= n);
+    runtime::gomaxprocs(previous);
+    let begin = Instant::now();
+    for part in parts {
+        burrow::go(move || drop(part));
+    }
+    spin_until(|| time::live_timers() < 1000);
+    burrow::println!("{n} timers: made in {made:?}, dropped in {:?}", begin.elapsed());
+}
+
+/// No tick while nothing is to be done: the machine sleeps through to the next deadline.
+#[burrow::test]
+fn an_idle_machine_takes_no_interrupts() {
+    let count = || runtime::sched_stats().timer_interrupts;
+    let best = (0..5)
+        .map(|_| {
+            time::sleep(20 * MS); // whatever went on before calms down
+            let before = count();
+            time::sleep(300 * MS);
+            count() - before
+        })
+        .min();
+    // None before the deadline, for which every idle core may have set its timer; and one left over from before.
+    let most = runtime::num_cpu() as u64 + 1;
+    assert!(best <= Some(most), "{best:?} timer interrupts in 300 ms of sleep");
+}
+
+#[burrow::test]
+fn timers_in_select() {
+    let (data, begin) = (chan::<u32>(0), Instant::now());
+    let ticker = Ticker::new(MS);
+    let timeout = Timer::new(8 * MS);
+    let mut ticks = 0;
+    loop {
+        burrow::select! {
+            recv(data) -> _ => unreachable!("nobody sends"),
+            recv(ticker.c) => ticks += 1,
+            recv(timeout.c) => break,
+        }
+    }
+    assert!(ticks >= 1 && begin.elapsed() >= 8 * MS);
+}
+
+#[burrow::test]
+fn the_wall_clock_agrees_with_the_monotonic_one() {
+    let (wall, begin) = (time::now_unix(), Instant::now());
+    assert!(wall > 1_700_000_000, "{wall}");
+    time::sleep(1100 * MS);
+    let passed = time::now_unix() - wall;
+    assert!(passed >= 1 && passed <= begin.elapsed().as_secs() + 1);
 }

@@ -30,7 +30,7 @@ use std::{
 
 pub(crate) use api::go_raw;
 pub use api::{Builder, JoinHandle, Scope, ScopedJoinHandle, go, scope, spawn};
-pub(crate) use host_timer::{now_ns, timer_armed, timer_heap};
+pub(crate) use host_timer::{live_timers, now_ns, timer_armed, timer_heap};
 #[cfg(loom)]
 use loom::{
     sync::{Condvar, Mutex},

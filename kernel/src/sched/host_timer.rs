@@ -22,6 +22,11 @@ pub(crate) fn timer_heap() -> &'static Timers {
     &TIMERS
 }
 
+/// Timers in all heaps.
+pub(crate) fn live_timers() -> usize {
+    timer_heap().lock().len()
+}
+
 /// Tells the timer thread of an earlier deadline. Called with the heap locked.
 #[cfg(not(loom))]
 pub(crate) fn timer_armed(_: u64) {

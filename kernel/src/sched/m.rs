@@ -10,7 +10,7 @@
 use core::{
     cell::Cell,
     ptr,
-    sync::atomic::{AtomicPtr, AtomicU32, Ordering},
+    sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering},
 };
 
 use super::{
@@ -41,6 +41,8 @@ pub(crate) struct M {
     pub(crate) mailbox: AtomicPtr<G>,
     /// P id + 1 that a waker gave it.
     pub(crate) next_p: AtomicU32,
+    /// Timer interrupts taken; this core's handler counts.
+    pub(crate) timer_irqs: AtomicU64,
 }
 
 // SAFETY: cells are this core's alone (table above).
@@ -57,6 +59,7 @@ static MS: [M; MAX_CORES] = [const {
         locked_g: AtomicPtr::new(ptr::null_mut()),
         mailbox: AtomicPtr::new(ptr::null_mut()),
         next_p: AtomicU32::new(0),
+        timer_irqs: AtomicU64::new(0),
     }
 }; MAX_CORES];
 

@@ -132,6 +132,14 @@ pub(crate) fn timer_heap() -> &'static crate::time::Timers {
     }
 }
 
+/// Timers in all heaps.
+pub(crate) fn live_timers() -> usize {
+    p::first(global::procs())
+        .iter()
+        .map(|p| p.timers.lock().len())
+        .sum()
+}
+
 /// The clock (ns since boot).
 #[inline(always)]
 pub(crate) fn now_ns() -> u64 {

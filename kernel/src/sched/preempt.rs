@@ -21,7 +21,7 @@ use super::{
     find,
     g::{FLAG_BLOCKING, GPtr},
     global,
-    m::{M, p_of},
+    m::{self, M, p_of},
     p,
     p::{P, bump},
     park::switch_to_g0,
@@ -123,6 +123,7 @@ pub(crate) fn arm_idle(core: &Core) -> bool {
 /// LAPIC timer interrupt.
 pub(crate) fn on_timer(f: &mut TrapFrame, fx: &FxState) {
     let core = percpu::this();
+    bump(&m::get(core.index()).timer_irqs);
     let now = clock::now_ns();
     sysmon::tick(core, now);
     if core.g.get().is_null() {

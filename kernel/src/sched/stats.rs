@@ -54,6 +54,8 @@ pub struct SchedStats {
     pub steals: u64,
     /// Goroutines taken off a core since boot (asynchronously or by request).
     pub preemptions: u64,
+    /// Timer interrupts taken since boot, all cores. There is no periodic tick: an idle machine takes one per deadline.
+    pub timer_interrupts: u64,
     /// Lower bound of sysmon's period as measured (ns).
     pub sysmon_min_period_ns: u64,
 }
@@ -86,6 +88,9 @@ pub fn sched_stats() -> SchedStats {
         switches: sum(|c| c.switches.load(Ordering::Relaxed)),
         steals: sum(|c| c.steals.load(Ordering::Relaxed)),
         preemptions: sum(|c| c.preempts.load(Ordering::Relaxed)),
+        timer_interrupts: (0..arch::core_count())
+            .map(|i| m::get(i).timer_irqs.load(Ordering::Relaxed))
+            .sum(),
         sysmon_min_period_ns: super::sysmon::min_period(),
     }
 }

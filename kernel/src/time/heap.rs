@@ -2,7 +2,7 @@
 //!
 //! One per P. It holds no lock and runs nothing; `time::timer` does. An element is the [`Links`] at the head of a
 //! timer, which lives with whoever waits (a sleeper's stack, a channel, a context). The heap owns no memory, so
-//! adding a timer *cannot fail*, and neither can moving all timers of a P that goes away: decision 16 compares it
+//! adding a timer *cannot fail*, and neither can moving all timers of a P that goes away: decision 18 compares it
 //! with the 4-ary array it replaced.
 //!
 //! A leftist tree is a binary tree in heap order. A node's *rank* is the number of nodes on its right spine, and a

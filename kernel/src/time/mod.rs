@@ -29,6 +29,17 @@ pub use timer::{Timers, has_user_timers, move_timers, run_due};
 
 use crate::sched;
 
+/// Timers that are running now: of sleepers, time limits, [`Timer`]s, [`Ticker`]s, contexts. For figures and tests.
+///
+/// ```
+/// let timer = burrow::time::Timer::new(burrow::time::Duration::from_secs(3600));
+/// assert!(burrow::time::live_timers() >= 1);
+/// # drop(timer);
+/// ```
+pub fn live_timers() -> usize {
+    sched::live_timers()
+}
+
 /// The wall clock: seconds since 1970, UTC. Read from the battery-backed clock at boot and counted on by the monotonic
 /// one since, so it never goes back; 0 on a machine without such a clock.
 ///
