@@ -1,11 +1,11 @@
-//! Sleeping and reading the clock.
+//! Sleeping, timers, contexts, and reading the clock.
 #![forbid(unsafe_code)]
 
-use alloc::sync::Arc;
+use alloc::{sync::Arc, vec::Vec};
 use core::{hint::black_box, time::Duration};
 
 use burrow::{
-    go,
+    context, go,
     sync::WaitGroup,
     time::{self, Instant},
 };
@@ -37,4 +37,42 @@ pub fn nanotime(n: usize) -> (usize, Duration) {
     }
     black_box(sum);
     (n, begin.elapsed())
+}
+
+/// Operation = a function an hour from now, called off: it really enters the P's timer heap.
+pub fn timer_start_stop(n: usize) -> (usize, Duration) {
+    let begin = Instant::now();
+    for _ in 0..n {
+        time::after_func(Duration::from_secs(3600), || {}).stop();
+    }
+    (n, begin.elapsed())
+}
+
+/// Operation = a timer with its channel, an hour from now, stopped. (Go's is not in a heap while nobody receives; ours is.)
+pub fn timer_new_stop(n: usize) -> (usize, Duration) {
+    let begin = Instant::now();
+    for _ in 0..n {
+        time::Timer::new(Duration::from_secs(3600)).stop();
+    }
+    (n, begin.elapsed())
+}
+
+/// Operation = one context of a tree of 10,000 (a root, 100 children, 99 below each): made, and ended by cancelling
+/// the root.
+pub fn ctx_cancel_tree_10k(n: usize) -> (usize, Duration) {
+    let trees = n.div_ceil(10_000);
+    let mut all = Vec::with_capacity(10_000);
+    let begin = Instant::now();
+    for _ in 0..trees {
+        let (root, cancel) = context::background().with_cancel();
+        for _ in 0..100 {
+            let (child, _) = root.with_cancel();
+            all.extend((0..99).map(|_| child.with_cancel().0));
+            all.push(child);
+        }
+        cancel();
+        assert!(all.iter().all(|ctx| ctx.err().is_some()));
+        all.clear();
+    }
+    (trees * 10_000, begin.elapsed())
 }
