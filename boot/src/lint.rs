@@ -29,9 +29,14 @@ const ROOMS: &[&str] = &[
     "kernel/src/chan/wait.rs",
     "kernel/src/chan/tests/mod.rs",
     "kernel/src/chan/tests/loom_models.rs",
-    // The mutex's cell, and sleepers linked from their stacks.
+    // The cells of locks and of what is made once, and sleepers linked from their stacks.
     "kernel/src/sync/mod.rs",
+    "kernel/src/sync/condvar.rs",
+    "kernel/src/sync/cycle.rs",
+    "kernel/src/sync/lazy_lock.rs",
     "kernel/src/sync/mutex.rs",
+    "kernel/src/sync/once_lock.rs",
+    "kernel/src/sync/rwlock.rs",
     "kernel/src/sync/sema.rs",
     "kernel/src/sync/tests/mod.rs",
     "kernel/src/sync/tests/loom_models.rs",

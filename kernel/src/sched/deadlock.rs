@@ -57,5 +57,8 @@ pub(crate) fn check(_core: &Core) {
     {
         return;
     }
-    crate::panic::fatal("all goroutines are asleep - deadlock!");
+    crate::panic::fatal_fmt(format_args!(
+        "all goroutines are asleep - deadlock!{}",
+        crate::sync::cycle::Cycles
+    ));
 }

@@ -46,6 +46,14 @@ reasons! {
     SemaAcquire = "semacquire",
     /// `sync::WaitGroup::wait`.
     WaitGroupWait = "sync.WaitGroup.Wait",
+    /// `sync::RwLock::read`.
+    RwLockRead = "sync.RWMutex.RLock",
+    /// `sync::RwLock::write`.
+    RwLockWrite = "sync.RWMutex.Lock",
+    /// `sync::Condvar::wait`.
+    CondWait = "sync.Cond.Wait",
+    /// Until another goroutine's `sync::Once` is through.
+    OnceWait = "sync.Once.Do",
     /// `JoinHandle::join`, or the end of a `scope`.
     Join = "join",
     /// The console or the network.

@@ -1,12 +1,36 @@
 //! Locks and meeting points that park the goroutine, never the core.
 //!
-//! (`lock/` is the other kind: it stops the core.) All sleepers sit in one table, see `sema`.
+//! (`lock/` is the other kind: it stops the core.) All sleepers sit in one table, see `sema`; only `Condvar`, whose
+//! order is by ticket, has a queue of its own.
+//!
+//! | file | story |
+//! | --- | --- |
+//! | `sema` | the table of sleepers |
+//! | `mutex`, `rwlock` | [`Mutex`], [`RwLock`], and their raw forms |
+//! | `waitgroup`, `condvar` | [`WaitGroup`], [`Condvar`] |
+//! | `once`, `once_lock`, `lazy_lock` | [`Once`], [`OnceLock`], [`LazyLock`] |
+//! | `stats`, `reads`, `cycle` | figures; who reads what; who waits for whom when nothing moves |
 
+mod condvar;
+#[cfg(target_os = "none")]
+pub(crate) mod cycle;
+mod lazy_lock;
 mod mutex;
+mod once;
+mod once_lock;
+mod reads;
+mod rwlock;
 mod sema;
+mod stats;
 #[cfg(test)]
 mod tests;
 mod waitgroup;
 
+pub use condvar::Condvar;
+pub use lazy_lock::LazyLock;
 pub use mutex::{Mutex, MutexGuard, RawMutex};
+pub use once::Once;
+pub use once_lock::OnceLock;
+pub use rwlock::{RawRwLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
+pub use stats::{LockStats, lock_stats};
 pub use waitgroup::WaitGroup;

@@ -1,6 +1,8 @@
 //! `Mutex`: mutual exclusion that parks.
 //!
-//! Two words: `state` = LOCKED | WOKEN | STARVING | number of waiters, and `sema`, on which they sleep.
+//! Two words. `state` = LOCKED | WOKEN | STARVING | PERMIT | number of waiters, who sleep on it (`sema`; PERMIT is
+//! the permit of one that was woken before it slept: there is never a second). `owner` is the number of the goroutine
+//! that locked, which debug builds write down for reports (`cycle`); release builds spend no instruction on it.
 //!
 //! *Normal mode*: unlocking wakes the first waiter, who then competes with whoever arrives (a goroutine that is
 //! on a core already usually wins, which saves a switch: "barging"). WOKEN says that somebody is awake
@@ -19,6 +21,10 @@
 //! | LOCKED, waiters | waiters+1 | `lock_slow`, then asleep |
 //! | waiters, not STARVING | waiters-1, WOKEN | `unlock_slow`, wakes one |
 //! | STARVING, waiters | LOCKED, waiters-1 | the one that was handed it |
+//!
+//! Memory ordering: every step that sets LOCKED is Acquire and pairs with the Release of `unlock`'s subtraction;
+//! the steps between are Relaxed, for they are on the same word and keep its release sequence (all are
+//! read-modify-writes). `lock_api::RawMutex` is implemented, for crates that are generic over locks.
 
 use core::{
     cell::UnsafeCell,
@@ -27,7 +33,7 @@ use core::{
     ops::{Deref, DerefMut},
 };
 
-use super::sema;
+use super::{sema, stats};
 use crate::{
     arch,
     sched::{self, WaitReason},
@@ -37,7 +43,8 @@ use crate::{
 const LOCKED: u32 = 1;
 const WOKEN: u32 = 2;
 const STARVING: u32 = 4;
-const WAITER: u32 = 8;
+const PERMIT: u32 = 8;
+const WAITER: u32 = 16;
 
 /// How long a waiter lets others overtake it (ns).
 const STARVING_AFTER: u64 = 1_000_000;
@@ -55,14 +62,14 @@ const SPINS: u32 = 30;
 #[repr(C)]
 pub struct RawMutex {
     state: AtomicU32,
-    sema: AtomicU32,
+    owner: AtomicU32,
 }
 
 impl RawMutex {
     shim_const_fn! {
         /// An unlocked mutex.
         pub fn new() -> Self {
-            Self { state: AtomicU32::new(0), sema: AtomicU32::new(0) }
+            Self { state: AtomicU32::new(0), owner: AtomicU32::new(0) }
         }
     }
 
@@ -77,15 +84,33 @@ impl RawMutex {
         {
             self.lock_slow();
         }
+        self.note_owner();
+    }
+
+    /// In debug builds: it is ours, for reports. Relaxed: whoever reads it does so when nothing moves any more.
+    #[inline(always)]
+    fn note_owner(&self) {
+        if cfg!(all(debug_assertions, not(loom))) {
+            self.owner.store(sched::current().id() as u32, Ordering::Relaxed);
+        }
+    }
+
+    /// Where the number of the goroutine that locked it stands (debug builds).
+    pub(super) fn owner(&self) -> &AtomicU32 {
+        &self.owner
     }
 
     /// Locks if that needs no waiting.
     #[inline]
     pub fn try_lock(&self) -> bool {
         let old = self.state.load(Ordering::Relaxed);
-        old & (LOCKED | STARVING) == 0
+        let ours = old & (LOCKED | STARVING) == 0
             // Acquire: pairs with the Release in `unlock`.
-            && self.state.compare_exchange(old, old | LOCKED, Ordering::Acquire, Ordering::Relaxed).is_ok()
+            && self.state.compare_exchange(old, old | LOCKED, Ordering::Acquire, Ordering::Relaxed).is_ok();
+        if ours {
+            self.note_owner();
+        }
+        ours
     }
 
     /// Unlocks; any goroutine may.
@@ -153,11 +178,21 @@ impl RawMutex {
                 continue;
             }
             if old & (LOCKED | STARVING) == 0 {
-                return; // ours
+                break; // ours
+            }
+            if old & STARVING == 0 && new & STARVING != 0 {
+                stats::bump(&stats::TO_STARVING);
             }
             let again = since.is_some();
             let start = *since.get_or_insert_with(sched::now_ns);
-            sema::acquire(&self.sema, again, WaitReason::MutexLock);
+            stats::bump(&stats::MUTEX_SLEEPS);
+            sema::acquire_bit(
+                &self.state,
+                PERMIT,
+                again,
+                WaitReason::MutexLock,
+                Some(&self.owner),
+            );
             let waited = sched::now_ns().wrapping_sub(start);
             starving = starving || waited > STARVING_AFTER;
             old = self.state.load(Ordering::Relaxed);
@@ -166,12 +201,16 @@ impl RawMutex {
                 let mut delta = LOCKED.wrapping_sub(WAITER);
                 if !starving || old / WAITER == 1 {
                     delta = delta.wrapping_sub(STARVING);
+                    stats::bump(&stats::TO_NORMAL);
                 }
                 // Acquire: pairs with the Release in `unlock`.
                 self.state.fetch_add(delta, Ordering::Acquire);
-                return;
+                break;
             }
             (awake, rounds) = (true, 0);
+        }
+        if let Some(since) = since {
+            stats::mutex_waited(since);
         }
     }
 
@@ -184,7 +223,8 @@ impl RawMutex {
         let mut old = before - LOCKED;
         if old & STARVING != 0 {
             // Straight to the first sleeper, who also gets the rest of our time slice.
-            sema::release(&self.sema, true);
+            stats::bump(&stats::HANDOFFS);
+            sema::release_bit(&self.state, PERMIT, true);
             return;
         }
         loop {
@@ -197,7 +237,7 @@ impl RawMutex {
                 .state
                 .compare_exchange(old, new, Ordering::Relaxed, Ordering::Relaxed)
             {
-                Ok(_) => return sema::release(&self.sema, false),
+                Ok(_) => return sema::release_bit(&self.state, PERMIT, false),
                 Err(now) => old = now,
             }
         }
@@ -312,6 +352,13 @@ pub struct MutexGuard<'a, T: ?Sized> {
     mutex: &'a Mutex<T>,
     /// Stays with the goroutine that locked, as std's does: `!Send`.
     _here: PhantomData<*const ()>,
+}
+
+impl<'a, T: ?Sized> MutexGuard<'a, T> {
+    /// The mutex it unlocks.
+    pub(super) fn mutex(&self) -> &'a Mutex<T> {
+        self.mutex
+    }
 }
 
 // SAFETY: a shared guard only gives `&T`.

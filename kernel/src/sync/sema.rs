@@ -1,9 +1,17 @@
 //! The semaphore table: where every goroutine sleeps that waits for a word.
 //!
 //! A semaphore is any `AtomicU32`, its value the number of permits. [`acquire`] takes one or sleeps,
-//! [`release`] hands one to the first sleeper or adds it. The word knows nothing of its sleepers; they are
-//! found by its address: hash → bucket → treap of addresses → queue of waiters. So a mutex is 8 bytes however
-//! many wait for it.
+//! [`release`] hands one to the first sleeper or adds it. Where one permit is all there can be, it may also be a
+//! single bit of a word that has other business ([`acquire_bit`], [`release_bit`]: the mutex). The word knows
+//! nothing of its sleepers; they are found by its address: hash → bucket → treap of addresses → queue of waiters.
+//! So a mutex is 8 bytes however many wait for it.
+//!
+//! | who | does | under the bucket's lock |
+//! | --- | --- | --- |
+//! | sleeper | takes a permit if there is one | once more, before it enqueues |
+//! | sleeper | enqueues itself, parks | yes; g0 releases the lock once its context is saved |
+//! | waker | dequeues the first sleeper, who has its permit by that | yes; readies it after unlocking |
+//! | waker | adds a permit, if nobody sleeps | yes |
 //!
 //! A waiter is in its sleeper's frame. The first one of each address is also the treap's node for it; keys and
 //! priorities are both mixed from the address, so the treap has expected logarithmic depth without a random
@@ -12,6 +20,13 @@
 //!
 //! Permits are added only under the bucket's lock and only when nobody waits; `acquire` looks once more under
 //! the same lock before it enqueues. Hence nobody sleeps beside a free permit.
+//!
+//! Memory ordering: what the waker did is visible to whom it wakes. A permit taken from the word: its addition
+//! is Release, taking it Acquire. A permit handed over: the sleeper is readied after the waker unlocked the bucket,
+//! and the scheduler orders `ready` before the run.
+//!
+//! Each waiter also says whom it waits for, if somebody is known (`owner`): `cycle` reads that when the program is
+//! stuck.
 
 use core::{cell::Cell, ptr};
 
@@ -22,9 +37,14 @@ use crate::{
 };
 
 /// One sleeper. Guarded by its bucket's lock until it is dequeued.
-struct Waiter {
+pub(super) struct Waiter {
     key: u64,
-    g: GPtr,
+    /// The address of the word.
+    pub(super) addr: usize,
+    pub(super) g: GPtr,
+    pub(super) reason: WaitReason,
+    /// The word that holds the number of the goroutine which has what this one wants, or null.
+    pub(super) owner: *const AtomicU32,
     /// The next one at the same address.
     next: Cell<*const Waiter>,
     /// Of the first one at its address: the last one, and the subtrees.
@@ -205,13 +225,46 @@ fn try_take(sema: &AtomicU32) -> bool {
 
 /// Takes a permit, or sleeps until one is handed over; with `lifo` before all who wait already.
 pub(crate) fn acquire(sema: &AtomicU32, lifo: bool, reason: WaitReason) {
-    if try_take(sema) {
+    acquire_of(sema, lifo, reason, None);
+}
+
+/// As [`acquire`], and says which word names the goroutine that is waited for.
+pub(super) fn acquire_of(sema: &AtomicU32, lifo: bool, reason: WaitReason, owner: Option<&AtomicU32>) {
+    wait(sema, lifo, reason, owner, || try_take(sema));
+}
+
+/// As [`acquire`] for a semaphore that is one bit of `word`.
+pub(super) fn acquire_bit(
+    word: &AtomicU32,
+    bit: u32,
+    lifo: bool,
+    reason: WaitReason,
+    owner: Option<&AtomicU32>,
+) {
+    // Acquire: pairs with the Release in `release_bit`.
+    let take =
+        || word.load(Ordering::Relaxed) & bit != 0 && word.fetch_and(!bit, Ordering::Acquire) & bit != 0;
+    wait(word, lifo, reason, owner, take);
+}
+
+#[inline(always)]
+fn wait(
+    word: &AtomicU32,
+    lifo: bool,
+    reason: WaitReason,
+    owner: Option<&AtomicU32>,
+    try_take: impl Fn() -> bool,
+) {
+    if try_take() {
         return;
     }
-    let key = key_of(sema);
+    let key = key_of(word);
     let w = Waiter {
         key,
+        addr: ptr::from_ref(word).addr(),
         g: sched::current(),
+        reason,
+        owner: owner.map_or(ptr::null(), ptr::from_ref),
         next: Cell::new(ptr::null()),
         last: Cell::new(ptr::null()),
         left: Cell::new(ptr::null()),
@@ -219,7 +272,7 @@ pub(crate) fn acquire(sema: &AtomicU32, lifo: bool, reason: WaitReason) {
     };
     let b = bucket(key);
     b.lock.lock();
-    if try_take(sema) {
+    if try_take() {
         // SAFETY: 1. just taken.
         unsafe { b.lock.unlock() };
         return;
@@ -231,13 +284,27 @@ pub(crate) fn acquire(sema: &AtomicU32, lifo: bool, reason: WaitReason) {
 
 /// Hands a permit to the first sleeper, or adds one. With `handoff` the sleeper also runs at once here.
 pub(crate) fn release(sema: &AtomicU32, handoff: bool) {
-    let key = key_of(sema);
+    wake(sema, handoff, || {
+        sema.fetch_add(1, Ordering::Release); // pairs with the Acquire in `try_take`
+    });
+}
+
+/// As [`release`] for a semaphore that is one bit of `word`.
+pub(super) fn release_bit(word: &AtomicU32, bit: u32, handoff: bool) {
+    wake(word, handoff, || {
+        word.fetch_or(bit, Ordering::Release); // pairs with the Acquire in `acquire_bit`
+    });
+}
+
+#[inline(always)]
+fn wake(word: &AtomicU32, handoff: bool, add: impl Fn()) {
+    let key = key_of(word);
     let b = bucket(key);
     b.lock.lock();
     // SAFETY: 1. the lock is held.
     let g = unsafe { dequeue(&b.root, key) };
     if g.is_none() {
-        sema.fetch_add(1, Ordering::Release); // pairs with the Acquire in `try_take`
+        add();
     }
     // SAFETY: 1. taken above.
     unsafe { b.lock.unlock() };
@@ -245,6 +312,36 @@ pub(crate) fn release(sema: &AtomicU32, handoff: bool) {
         sched::ready(g);
         if handoff {
             sched::yield_now();
+        }
+    }
+}
+
+/// Calls `f` with every sleeper, bucket by bucket, as far as nobody holds the bucket. For reports on a program that is
+/// stuck: `f` takes no lock and allocates nothing.
+#[cfg(target_os = "none")]
+pub(super) fn for_each(mut f: impl FnMut(&Waiter)) {
+    /// # Safety
+    /// 1. As for `node`.
+    unsafe fn walk(p: *const Waiter, f: &mut dyn FnMut(&Waiter)) {
+        // SAFETY: 1. is passed on.
+        let Some(top) = (unsafe { node(p) }) else { return };
+        let mut at = p;
+        // SAFETY: 1. is passed on.
+        while let Some(w) = unsafe { node(at) } {
+            f(w);
+            at = w.next.get();
+        }
+        // SAFETY: 1. is passed on.
+        unsafe { walk(top.left.get(), f) };
+        // SAFETY: 1. is passed on.
+        unsafe { walk(top.right.get(), f) };
+    }
+    for b in &TABLE {
+        if b.lock.try_lock() {
+            // SAFETY: 1. the lock is held.
+            unsafe { walk(b.root.get(), &mut f) };
+            // SAFETY: 1. just taken.
+            unsafe { b.lock.unlock() };
         }
     }
 }
@@ -283,7 +380,10 @@ mod tests {
             if add {
                 let w = Box::new(Waiter {
                     key,
+                    addr: ptr::from_ref(&words[i]).addr(),
                     g: sched::current(),
+                    reason: WaitReason::SemaAcquire,
+                    owner: ptr::null(),
                     next: Cell::new(ptr::null()),
                     last: Cell::new(ptr::null()),
                     left: Cell::new(ptr::null()),

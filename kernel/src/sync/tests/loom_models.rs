@@ -1,11 +1,11 @@
-//! Models of the mutex, the wait group and the semaphore table under loom.
+//! Models of the locks, the wait group and the semaphore table under loom.
 
 use loom::{cell::UnsafeCell, sync::Arc, thread};
 
 use crate::{
     sched::WaitReason,
     shim::{AtomicU32, Ordering},
-    sync::{RawMutex, WaitGroup, sema},
+    sync::{Condvar, Mutex, Once, RawMutex, RawRwLock, WaitGroup, sema},
 };
 
 /// Explores every interleaving with up to `LOOM_MAX_PREEMPTIONS` preemptions, 3 if that is not set: without a
@@ -100,6 +100,196 @@ fn loom_wait_group() {
         });
         wg.wait();
         assert_eq!(value.load(Ordering::Relaxed), 2);
+        for h in hs {
+            h.join().unwrap();
+        }
+    });
+}
+
+struct Book {
+    lock: RawRwLock,
+    pages: [UnsafeCell<u32>; 2],
+}
+
+// SAFETY: loom checks the accesses to the cells.
+unsafe impl Sync for Book {}
+// SAFETY: as above.
+unsafe impl Send for Book {}
+
+impl Book {
+    fn new() -> Arc<Self> {
+        Arc::new(Book {
+            lock: RawRwLock::new(),
+            pages: [UnsafeCell::new(0), UnsafeCell::new(0)],
+        })
+    }
+
+    fn read(&self) {
+        self.lock.read();
+        // SAFETY: locked for reading; loom checks it.
+        let [a, b] = [0, 1].map(|i| self.pages[i].with(|p| unsafe { *p }));
+        assert_eq!(a, b, "a writer was half-way");
+        self.lock.unlock_read();
+    }
+
+    fn write(&self) {
+        self.lock.write();
+        for p in &self.pages {
+            // SAFETY: locked for writing; loom checks it.
+            p.with_mut(|p| unsafe { *p += 1 });
+        }
+        self.lock.unlock_write();
+    }
+
+    fn total(&self) -> u32 {
+        // SAFETY: all threads are joined; loom checks it.
+        self.pages[1].with(|p| unsafe { *p })
+    }
+}
+
+#[test]
+fn loom_rwlock_two_readers_one_writer() {
+    model(|| {
+        let book = Book::new();
+        let hs = [book.clone(), book.clone()].map(|b| thread::spawn(move || b.read()));
+        book.write();
+        for h in hs {
+            h.join().unwrap();
+        }
+        assert_eq!(book.total(), 1);
+    });
+}
+
+#[test]
+fn loom_rwlock_two_writers_one_reader() {
+    model(|| {
+        let book = Book::new();
+        let hs = [book.clone(), book.clone()].map(|b| thread::spawn(move || b.write()));
+        book.read();
+        for h in hs {
+            h.join().unwrap();
+        }
+        assert_eq!(book.total(), 2);
+    });
+}
+
+#[test]
+fn loom_rwlock_try_and_downgrade() {
+    model(|| {
+        let book = Book::new();
+        let b = book.clone();
+        let h = thread::spawn(move || {
+            if b.lock.try_read() {
+                // SAFETY: locked for reading; loom checks it.
+                b.pages[0].with(|p| unsafe { *p });
+                b.lock.unlock_read();
+            }
+            if b.lock.try_write() {
+                b.lock.unlock_write();
+            }
+        });
+        book.lock.write();
+        // SAFETY: locked for writing; loom checks it.
+        book.pages[0].with_mut(|p| unsafe { *p += 1 });
+        book.lock.downgrade();
+        // SAFETY: still locked for reading; loom checks it.
+        book.pages[0].with(|p| unsafe { assert_eq!(*p, 1) });
+        book.lock.unlock_read();
+        h.join().unwrap();
+    });
+}
+
+struct Cell(Once, UnsafeCell<u32>);
+
+// SAFETY: loom checks the accesses to the cell.
+unsafe impl Sync for Cell {}
+// SAFETY: as above.
+unsafe impl Send for Cell {}
+
+impl Cell {
+    fn new() -> Arc<Self> {
+        Arc::new(Cell(Once::new(), UnsafeCell::new(0)))
+    }
+
+    fn set(&self) -> bool {
+        // SAFETY: the `Once` runs one; loom checks it.
+        self.1.with_mut(|p| unsafe { *p += 1 });
+        true
+    }
+
+    fn get(&self) -> u32 {
+        // SAFETY: done; loom checks it.
+        self.1.with(|p| unsafe { *p })
+    }
+}
+
+#[test]
+fn loom_once_runs_once_and_all_see_it() {
+    model(|| {
+        let c = Cell::new();
+        let hs = [c.clone(), c.clone()].map(|c| {
+            thread::spawn(move || {
+                c.0.call_once(|| _ = c.set());
+                assert_eq!(c.get(), 1);
+            })
+        });
+        c.0.call_once(|| _ = c.set());
+        assert_eq!(c.get(), 1);
+        for h in hs {
+            h.join().unwrap();
+        }
+    });
+}
+
+/// As `OnceLock` uses it: the first attempt fails, who waited for it tries itself.
+#[test]
+fn loom_once_is_tried_again() {
+    model(|| {
+        let c = Cell::new();
+        let d = c.clone();
+        let h = thread::spawn(move || {
+            d.0.try_call(|| d.set());
+            assert!(d.0.is_done());
+            d.get()
+        });
+        c.0.try_call(|| false);
+        assert_eq!(h.join().unwrap(), 1);
+        assert_eq!(c.get(), 1);
+    });
+}
+
+#[test]
+fn loom_condvar_loses_no_notification() {
+    model(|| {
+        let pair = Arc::new((Mutex::new(0), Condvar::new()));
+        let p = pair.clone();
+        let h = thread::spawn(move || {
+            *p.0.lock() += 1;
+            p.1.notify_one();
+        });
+        let mut n = pair.0.lock();
+        while *n == 0 {
+            n = pair.1.wait(n);
+        }
+        drop(n);
+        h.join().unwrap();
+    });
+}
+
+#[test]
+fn loom_condvar_wakes_all() {
+    model(|| {
+        let pair = Arc::new((Mutex::new(false), Condvar::new()));
+        let hs = [pair.clone(), pair.clone()].map(|p| {
+            thread::spawn(move || {
+                let mut go = p.0.lock();
+                while !*go {
+                    go = p.1.wait(go);
+                }
+            })
+        });
+        *pair.0.lock() = true;
+        pair.1.notify_all();
         for h in hs {
             h.join().unwrap();
         }

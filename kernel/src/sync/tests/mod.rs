@@ -1,5 +1,7 @@
-//! Host tests of mutex and wait group; models under loom.
+//! Host tests on threads; models under loom.
 
+#[cfg(not(loom))]
+mod lock_tests;
 #[cfg(loom)]
 mod loom_models;
 #[cfg(not(loom))]
