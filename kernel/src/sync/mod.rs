@@ -9,11 +9,14 @@
 //! | `mutex`, `rwlock` | [`Mutex`], [`RwLock`], and their raw forms |
 //! | `waitgroup`, `condvar` | [`WaitGroup`], [`Condvar`] |
 //! | `once`, `once_lock`, `lazy_lock` | [`Once`], [`OnceLock`], [`LazyLock`] |
+//! | `semaphore` | [`Semaphore`]: permits, several at a time |
+//! | `errgroup`, `singleflight` | [`errgroup::Group`], [`singleflight::Group`] |
 //! | `stats`, `reads`, `cycle` | figures; who reads what; who waits for whom when nothing moves |
 
 mod condvar;
 #[cfg(target_os = "none")]
 pub(crate) mod cycle;
+pub mod errgroup;
 mod lazy_lock;
 mod mutex;
 mod once;
@@ -21,6 +24,8 @@ mod once_lock;
 mod reads;
 mod rwlock;
 mod sema;
+mod semaphore;
+pub mod singleflight;
 mod stats;
 #[cfg(test)]
 mod tests;
@@ -32,5 +37,6 @@ pub use mutex::{Mutex, MutexGuard, RawMutex};
 pub use once::Once;
 pub use once_lock::OnceLock;
 pub use rwlock::{RawRwLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
+pub use semaphore::{Semaphore, SemaphorePermit};
 pub use stats::{LockStats, lock_stats};
 pub use waitgroup::WaitGroup;

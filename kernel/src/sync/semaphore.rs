@@ -1,0 +1,204 @@
+//! `Semaphore`: a number of permits that goroutines take several at a time, first come, first served.
+//!
+//! Who cannot be served at once queues with a channel of its own; whoever gives permits back serves the queue from
+//! the front, as far as they reach, and stops at the first that wants more than there is: a big request is not
+//! overtaken for ever by small ones. A newcomer is served at once only if nobody queues.
+//!
+//! The channel makes the wait cancellable: [`Semaphore::acquire_unless`] selects between it and any other. A waiter
+//! that gives up takes itself off the queue under the mutex; if it was served in the meantime it gives the permits
+//! back. Either way it then serves the queue, for it may have stood in front of smaller requests.
+#![forbid(unsafe_code)]
+
+use alloc::collections::VecDeque;
+use core::fmt;
+
+use super::Mutex;
+use crate::{
+    chan::{Chan, Receiver, chan},
+    select,
+};
+
+struct Request {
+    number: u64,
+    n: usize,
+    served: Chan<()>,
+}
+
+struct State {
+    free: usize,
+    requests: u64,
+    queue: VecDeque<Request>,
+}
+
+impl State {
+    /// Serves the queue from the front. The channels have room for one value each: nothing waits here.
+    fn serve(&mut self) {
+        while self.queue.front().is_some_and(|r| r.n <= self.free) {
+            if let Some(r) = self.queue.pop_front() {
+                self.free -= r.n;
+                let _ = r.served.try_send(()); // empty until now
+            }
+        }
+    }
+}
+
+/// A weighted semaphore.
+///
+/// ```
+/// use burrow::sync::Semaphore;
+/// let seats = Semaphore::new(10);
+/// seats.acquire(7);
+/// assert!(!seats.try_acquire(4));
+/// seats.release(7);
+/// let permit = seats.permit(4); // gives them back when dropped
+/// assert!(seats.try_acquire(6));
+/// # drop(permit);
+/// ```
+pub struct Semaphore {
+    size: usize,
+    state: Mutex<State>,
+}
+
+impl Semaphore {
+    shim_const_fn! {
+        /// A semaphore with `size` permits.
+        pub fn new(size: usize) -> Self {
+            Self {
+                size,
+                state: Mutex::new(State { free: size, requests: 0, queue: VecDeque::new() }),
+            }
+        }
+    }
+
+    /// Takes `n` permits; waits for its turn and until they are there.
+    ///
+    /// # Panics
+    /// If `n` is more than there are altogether, which would wait for ever.
+    pub fn acquire(&self, n: usize) {
+        assert!(
+            n <= self.size,
+            "sync: {n} permits of a semaphore of {}",
+            self.size
+        );
+        if let Some((_, served)) = self.request(n) {
+            served.recv();
+        }
+    }
+
+    /// As [`acquire`](Self::acquire), but gives up when `done` has a value or is closed. Did it get the permits? More
+    /// than there are altogether it never gets.
+    ///
+    /// ```
+    /// let (s, done) = (burrow::sync::Semaphore::new(1), burrow::chan::<()>(0));
+    /// assert!(s.acquire_unless(1, &done.receiver()));
+    /// done.close();
+    /// assert!(!s.acquire_unless(1, &done.receiver()));
+    /// s.release(1);
+    /// ```
+    pub fn acquire_unless<D>(&self, n: usize, done: &Receiver<D>) -> bool {
+        if n > self.size {
+            done.recv();
+            return false;
+        }
+        let Some((number, served)) = self.request(n) else {
+            return true;
+        };
+        select! {
+            recv(served) -> _ => true,
+            recv(done) -> _ => {
+                self.give_up(number, n);
+                false
+            },
+        }
+    }
+
+    /// Takes them at once, or queues.
+    fn request(&self, n: usize) -> Option<(u64, Chan<()>)> {
+        let mut s = self.state.lock();
+        if s.queue.is_empty() && n <= s.free {
+            s.free -= n;
+            return None;
+        }
+        let served = chan(1);
+        s.requests += 1;
+        let number = s.requests;
+        s.queue.push_back(Request {
+            number,
+            n,
+            served: served.clone(),
+        });
+        Some((number, served))
+    }
+
+    fn give_up(&self, number: u64, n: usize) {
+        let mut s = self.state.lock();
+        match s.queue.iter().position(|r| r.number == number) {
+            Some(i) => _ = s.queue.remove(i),
+            None => s.free += n, // served in the meantime
+        }
+        s.serve();
+    }
+
+    /// Takes `n` permits if they are there and nobody queues for some.
+    pub fn try_acquire(&self, n: usize) -> bool {
+        let mut s = self.state.lock();
+        let ok = s.queue.is_empty() && n <= s.free;
+        if ok {
+            s.free -= n;
+        }
+        ok
+    }
+
+    /// Gives `n` permits back; any goroutine may.
+    ///
+    /// # Panics
+    /// If more come back than were taken.
+    pub fn release(&self, n: usize) {
+        let mut s = self.state.lock();
+        assert!(n <= self.size - s.free, "sync: semaphore released more than held");
+        s.free += n;
+        s.serve();
+    }
+
+    /// As [`acquire`](Self::acquire); the permits come back when the value is dropped.
+    pub fn permit(&self, n: usize) -> SemaphorePermit<'_> {
+        self.acquire(n);
+        SemaphorePermit { semaphore: self, n }
+    }
+
+    /// As [`try_acquire`](Self::try_acquire); the permits come back when the value is dropped.
+    pub fn try_permit(&self, n: usize) -> Option<SemaphorePermit<'_>> {
+        self.try_acquire(n)
+            .then_some(SemaphorePermit { semaphore: self, n })
+    }
+
+    /// How many permits nobody has. A hint.
+    pub fn available(&self) -> usize {
+        self.state.lock().free
+    }
+
+    /// How many requests queue. A hint.
+    pub fn waiting(&self) -> usize {
+        self.state.lock().queue.len()
+    }
+}
+
+impl fmt::Debug for Semaphore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Semaphore({} of {} free)", self.available(), self.size)
+    }
+}
+
+/// Permits of a [`Semaphore`]; they come back when it is dropped.
+#[derive(Debug)]
+#[must_use = "the permits come back at once"]
+pub struct SemaphorePermit<'a> {
+    semaphore: &'a Semaphore,
+    n: usize,
+}
+
+impl Drop for SemaphorePermit<'_> {
+    fn drop(&mut self) {
+        self.semaphore.release(self.n);
+    }
+}
