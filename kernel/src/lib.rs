@@ -29,7 +29,7 @@
 //! | [`sched`] | G, M, P; queues, idle, preemption, sysmon, stop-the-world | [`go`], [`spawn`](fn@spawn), [`Builder`], [`scope`](fn@scope), [`blocking`], [`yield_now`], [`runtime`] |
 //! | [`panic`](mod@panic) | unwinding, faults as panics, reports | [`recover`], [`defer!`], [`goexit`], [`Panic`] |
 //! | [`chan`](mod@chan) | channels and select | [`chan`](fn@chan), [`Chan`], [`select!`] |
-//! | [`sync`] | what parks the *goroutine* | [`sync::Mutex`], [`sync::WaitGroup`] |
+//! | [`sync`] | what parks the *goroutine*, and what needs no parking | [`sync::Mutex`], [`sync::WaitGroup`], [`errgroup`], [`atomic::Value`] … |
 //! | [`time`] | clock, timers per P, sleep | [`time::sleep`], [`time::Instant`], [`time::Timer`], [`time::Ticker`] |
 //! | [`context`] | deadlines and cancellation that travel down a tree of calls | [`context::Context`] |
 //! | [`test`](mod@test) | tests that run inside the machine | [`#[burrow::test]`](macro@test), [`test_main!`] |
@@ -107,6 +107,7 @@ pub use panic::{Panic, goexit, panic_any, recover};
 pub use sched::{
     Builder, JoinHandle, Scope, ScopedJoinHandle, SpawnError, blocking, go, scope, spawn, yield_now,
 };
+pub use sync::{atomic, errgroup, singleflight};
 
 #[cfg(target_os = "none")]
 unsafe extern "C" {

@@ -11,16 +11,22 @@
 //! | `once`, `once_lock`, `lazy_lock` | [`Once`], [`OnceLock`], [`LazyLock`] |
 //! | `semaphore` | [`Semaphore`]: permits, several at a time |
 //! | `errgroup`, `singleflight` | [`errgroup::Group`], [`singleflight::Group`] |
+//! | `atomic` | [`atomic::Value`]: read and replaced without a lock |
+//! | `map` | [`Map`]: read without a lock |
+//! | `pool` | [`Pool`]: things kept for the next who needs one |
 //! | `stats`, `reads`, `cycle` | figures; who reads what; who waits for whom when nothing moves |
 
+pub mod atomic;
 mod condvar;
 #[cfg(target_os = "none")]
 pub(crate) mod cycle;
 pub mod errgroup;
 mod lazy_lock;
+pub mod map;
 mod mutex;
 mod once;
 mod once_lock;
+pub mod pool;
 mod reads;
 mod rwlock;
 mod sema;
@@ -31,11 +37,14 @@ mod stats;
 mod tests;
 mod waitgroup;
 
+pub use atomic::{Snapshot, Value};
 pub use condvar::Condvar;
 pub use lazy_lock::LazyLock;
+pub use map::Map;
 pub use mutex::{Mutex, MutexGuard, RawMutex};
 pub use once::Once;
 pub use once_lock::OnceLock;
+pub use pool::Pool;
 pub use rwlock::{RawRwLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub use semaphore::{Semaphore, SemaphorePermit};
 pub use stats::{LockStats, lock_stats};

@@ -5,7 +5,7 @@ use loom::{cell::UnsafeCell, sync::Arc, thread};
 use crate::{
     sched::WaitReason,
     shim::{AtomicU32, Ordering},
-    sync::{Condvar, Mutex, Once, RawMutex, RawRwLock, WaitGroup, sema},
+    sync::{Condvar, Mutex, Once, RawMutex, RawRwLock, Value, WaitGroup, sema},
 };
 
 /// Explores every interleaving with up to `LOOM_MAX_PREEMPTIONS` preemptions, 3 if that is not set: without a
@@ -293,5 +293,69 @@ fn loom_condvar_wakes_all() {
         for h in hs {
             h.join().unwrap();
         }
+    });
+}
+
+/// Counts the values that are alive, and lets loom watch each.
+struct Watched(UnsafeCell<u32>, std::sync::Arc<std::sync::atomic::AtomicI32>);
+
+// SAFETY: loom checks the accesses to the cell.
+unsafe impl Sync for Watched {}
+// SAFETY: as above.
+unsafe impl Send for Watched {}
+
+impl Watched {
+    fn new(n: u32, alive: &std::sync::Arc<std::sync::atomic::AtomicI32>) -> Self {
+        alive.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        Watched(UnsafeCell::new(n), alive.clone())
+    }
+
+    fn get(&self) -> u32 {
+        // SAFETY: loom checks it.
+        self.0.with(|p| unsafe { *p })
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        // SAFETY: loom checks that nobody reads meanwhile.
+        self.0.with_mut(|p| unsafe { *p = 99 });
+        self.1.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn loom_value_frees_each_once_and_not_too_early() {
+    model(|| {
+        let alive = std::sync::Arc::default();
+        let v = Arc::new(Value::new(Watched::new(1, &alive)));
+        let hs = [v.clone(), v.clone()].map(|v| {
+            thread::spawn(move || {
+                let a = v.load();
+                let b = v.load();
+                assert!(a.get() <= b.get() && b.get() < 3);
+            })
+        });
+        v.store(Watched::new(2, &alive));
+        for h in hs {
+            h.join().unwrap();
+        }
+        drop(v);
+        assert_eq!(alive.load(std::sync::atomic::Ordering::SeqCst), 0);
+    });
+}
+
+#[test]
+fn loom_value_compare_and_swap() {
+    model(|| {
+        let alive = std::sync::Arc::default();
+        let v = Arc::new(Value::new(Watched::new(0, &alive)));
+        let (w, theirs) = (v.clone(), std::sync::Arc::clone(&alive));
+        let h = thread::spawn(move || w.update(|x| Watched::new(x.get() + 1, &theirs)));
+        v.update(|x| Watched::new(x.get() + 1, &alive));
+        h.join().unwrap();
+        assert_eq!(v.load().get(), 2);
+        drop(v);
+        assert_eq!(alive.load(std::sync::atomic::Ordering::SeqCst), 0);
     });
 }

@@ -5,4 +5,8 @@ mod lock_tests;
 #[cfg(loom)]
 mod loom_models;
 #[cfg(not(loom))]
+mod map_tests;
+#[cfg(not(loom))]
 mod std_tests;
+#[cfg(not(loom))]
+mod work_tests;

@@ -1,0 +1,294 @@
+//! `Map`: a map that many goroutines use at once, read without a lock. Go's `sync.Map`.
+//!
+//! Sixteen parts, by the top four bits of a key's hash; each a trie of hashes (`trie`) with a lock for its writers. Reading
+//! takes none: it counts itself in (`readers`), follows links, and counts itself out. So readers never wait, and a
+//! writer waits for writers of the same sixteenth only. A value comes out as a clone, or is looked at in place
+//! ([`Map::load_with`], [`Map::range`]).
+//!
+//! Comparing keys (and values, in `compare_and_…`) is the user's code and runs under the part's lock when writing: it
+//! must not write to the same map.
+
+mod hash;
+mod readers;
+mod trie;
+
+use core::{
+    borrow::Borrow,
+    fmt,
+    hash::{BuildHasher, Hash},
+};
+
+pub use hash::{Folding, Seeded};
+use readers::Readers;
+use trie::{Edit, Part};
+
+const PARTS: usize = 16;
+
+/// A map that many goroutines use at once.
+///
+/// ```
+/// use burrow::sync::Map;
+/// static AGES: Map<&str, u32> = Map::new();
+/// AGES.store("ada", 36);
+/// assert_eq!(AGES.load("ada"), Some(36));
+/// assert_eq!(AGES.load_or_store("ada", 1), (36, true));
+/// assert!(AGES.compare_and_swap("ada", &36, 37));
+/// assert_eq!(AGES.load_and_delete("ada"), Some(37));
+/// assert!(AGES.is_empty());
+/// ```
+pub struct Map<K, V, S = Seeded> {
+    readers: Readers,
+    parts: [Part<K, V>; PARTS],
+    hasher: S,
+}
+
+impl<K, V> Map<K, V> {
+    shim_const_fn! {
+        /// An empty map.
+        pub fn new() -> Self {
+            Self::with_hasher(Seeded)
+        }
+    }
+}
+
+impl<K, V, S> Map<K, V, S> {
+    shim_const_fn! {
+        /// An empty map that hashes its own way.
+        pub fn with_hasher(hasher: S) -> Self {
+            #[cfg(not(loom))]
+            let parts = [const { Part::new() }; PARTS];
+            #[cfg(loom)]
+            let parts = core::array::from_fn(|_| Part::new());
+            Self { readers: Readers::new(), parts, hasher }
+        }
+    }
+
+    /// How many keys there are; while others write, about.
+    pub fn len(&self) -> usize {
+        self.parts.iter().map(Part::len).sum()
+    }
+
+    /// Is there no key?
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Calls `f` with each key and value until it says `false`. Each key is met at most once; of those that come, go or
+    /// change meanwhile it is open whether and how they are met. `f` may use the map in any way.
+    ///
+    /// ```
+    /// let m = burrow::sync::Map::new();
+    /// (1..=4).for_each(|i| m.store(i, i * i));
+    /// let mut sum = 0;
+    /// m.range(|k, v| {
+    ///     sum += v;
+    ///     m.delete(k);
+    ///     true
+    /// });
+    /// assert_eq!((sum, m.len()), (30, 0));
+    /// ```
+    pub fn range(&self, mut f: impl FnMut(&K, &V) -> bool) {
+        let _reading = self.readers.enter();
+        for part in &self.parts {
+            // SAFETY: 1. counted in.
+            if !unsafe { part.walk(&mut |e| f(&e.key, &e.value)) } {
+                return;
+            }
+        }
+    }
+
+    /// Removes every key.
+    pub fn clear(&self) {
+        for part in &self.parts {
+            drop(part.clear(&self.readers));
+        }
+    }
+}
+
+impl<K: Hash + Eq, V, S: BuildHasher> Map<K, V, S> {
+    #[inline(always)]
+    fn part(&self, hash: u64) -> &Part<K, V> {
+        &self.parts[(hash >> 60) as usize]
+    }
+
+    fn edit<Q: Hash + Eq + ?Sized>(&self, key: &Q, decide: impl FnOnce(Option<(&K, &V)>) -> Edit<K, V>)
+    where
+        K: Borrow<Q>,
+    {
+        let hash = self.hasher.hash_one(key);
+        let same = |k: &K| k.borrow() == key;
+        // What is freed is dropped here, after the lock was released.
+        drop(self.part(hash).edit(&self.readers, hash, same, |e| {
+            decide(e.map(|e| (&e.key, &e.value)))
+        }));
+    }
+
+    /// As `edit` with a key that may have to go into the map.
+    fn edit_owned(&self, key: K, decide: impl FnOnce(K, Option<&V>) -> Edit<K, V>) {
+        let hash = self.hasher.hash_one(&key);
+        let key = core::cell::Cell::new(Some(key));
+        let same = |k: &K| {
+            let mine = key.take();
+            let same = mine.as_ref() == Some(k);
+            key.set(mine);
+            same
+        };
+        drop(
+            self.part(hash)
+                .edit(&self.readers, hash, same, |e| match key.take() {
+                    Some(key) => decide(key, e.map(|e| &e.value)),
+                    None => Edit::Keep,
+                }),
+        );
+    }
+
+    /// Calls `f` with the value of `key`, if there is one. Meanwhile others may replace it: this one stays as it is.
+    #[inline]
+    pub fn load_with<Q: Hash + Eq + ?Sized, R>(&self, key: &Q, f: impl FnOnce(&V) -> R) -> Option<R>
+    where
+        K: Borrow<Q>,
+    {
+        let hash = self.hasher.hash_one(key);
+        let _reading = self.readers.enter();
+        // SAFETY: 1. counted in until the end.
+        let entry = unsafe { self.part(hash).find(hash, |k| k.borrow() == key) };
+        entry.map(|e| f(&e.value))
+    }
+
+    /// Is there a value for `key`?
+    pub fn contains_key<Q: Hash + Eq + ?Sized>(&self, key: &Q) -> bool
+    where
+        K: Borrow<Q>,
+    {
+        self.load_with(key, |_| ()).is_some()
+    }
+
+    /// The value of `key`.
+    #[inline]
+    pub fn load<Q: Hash + Eq + ?Sized>(&self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+        V: Clone,
+    {
+        self.load_with(key, V::clone)
+    }
+
+    /// Sets the value of `key`.
+    pub fn store(&self, key: K, value: V) {
+        self.edit_owned(key, |key, _| Edit::Put(key, value));
+    }
+
+    /// Sets the value of `key`; the one before comes back.
+    pub fn swap(&self, key: K, value: V) -> Option<V>
+    where
+        V: Clone,
+    {
+        let mut before = None;
+        self.edit_owned(key, |key, old| {
+            before = old.cloned();
+            Edit::Put(key, value)
+        });
+        before
+    }
+
+    /// The value of `key` and `true`; if there is none, sets it to `value` and returns that and `false`.
+    pub fn load_or_store(&self, key: K, value: V) -> (V, bool)
+    where
+        V: Clone,
+    {
+        if let Some(v) = self.load(&key) {
+            return (v, true);
+        }
+        let mut there = None;
+        self.edit_owned(key, |key, old| match old {
+            Some(v) => {
+                there = Some((v.clone(), true));
+                Edit::Keep
+            }
+            None => {
+                there = Some((value.clone(), false));
+                Edit::Put(key, value)
+            }
+        });
+        there.unwrap_or_else(|| unreachable!("decided above"))
+    }
+
+    /// Removes `key`; its value comes back.
+    pub fn load_and_delete<Q: Hash + Eq + ?Sized>(&self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+        V: Clone,
+    {
+        let mut before = None;
+        self.edit(key, |old| {
+            before = old.map(|(_, v)| v.clone());
+            Edit::Remove
+        });
+        before
+    }
+
+    /// Removes `key`. Was it there?
+    pub fn delete<Q: Hash + Eq + ?Sized>(&self, key: &Q) -> bool
+    where
+        K: Borrow<Q>,
+    {
+        let mut there = false;
+        self.edit(key, |old| {
+            there = old.is_some();
+            Edit::Remove
+        });
+        there
+    }
+
+    /// Sets the value of `key` to `new` if it equals `old`. Did it?
+    pub fn compare_and_swap(&self, key: K, old: &V, new: V) -> bool
+    where
+        V: PartialEq,
+    {
+        let mut done = false;
+        self.edit_owned(key, |key, v| {
+            done = v == Some(old);
+            if done { Edit::Put(key, new) } else { Edit::Keep }
+        });
+        done
+    }
+
+    /// Removes `key` if its value equals `old`. Did it?
+    pub fn compare_and_delete<Q: Hash + Eq + ?Sized>(&self, key: &Q, old: &V) -> bool
+    where
+        K: Borrow<Q>,
+        V: PartialEq,
+    {
+        let mut done = false;
+        self.edit(key, |found| {
+            done = found.is_some_and(|(_, v)| v == old);
+            if done { Edit::Remove } else { Edit::Keep }
+        });
+        done
+    }
+}
+
+impl<K, V, S: Default> Default for Map<K, V, S> {
+    fn default() -> Self {
+        Self::with_hasher(S::default())
+    }
+}
+
+impl<K: Hash + Eq, V, S: BuildHasher + Default> FromIterator<(K, V)> for Map<K, V, S> {
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(pairs: I) -> Self {
+        let map = Self::default();
+        pairs.into_iter().for_each(|(k, v)| map.store(k, v));
+        map
+    }
+}
+
+impl<K: fmt::Debug, V: fmt::Debug, S> fmt::Debug for Map<K, V, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_map();
+        self.range(|k, v| {
+            out.entry(k, v);
+            true
+        });
+        out.finish()
+    }
+}

@@ -1,0 +1,187 @@
+//! `Map`: against a model, and on threads.
+#![forbid(unsafe_code)]
+
+use std::{
+    collections::HashMap,
+    hash::{BuildHasherDefault, Hasher},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+};
+
+use crate::{recover, scope, sync::Map};
+
+/// Leaves few hashes, which agree in their first bits: chains and deep branches.
+#[derive(Default)]
+struct Bad(u64);
+
+impl Hasher for Bad {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = bytes
+            .iter()
+            .fold(self.0, |h, b| h.wrapping_mul(31) + u64::from(*b))
+            % 37;
+    }
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+fn agrees_with_a_model<S: std::hash::BuildHasher + Default>() {
+    let counted = Arc::new(());
+    let map = Map::<u32, (u32, Arc<()>), S>::default();
+    let mut model = HashMap::new();
+    let mut rng = 88_172_645_463_325_252_u64;
+    for step in 0..60_000_u32 {
+        rng ^= rng << 13;
+        rng ^= rng >> 7;
+        rng ^= rng << 17;
+        let k = (rng >> 20) as u32 % 500;
+        let new = || (step, counted.clone());
+        let num = |v: Option<(u32, Arc<()>)>| v.map(|v| v.0);
+        match rng % 8 {
+            0 => {
+                map.store(k, new());
+                model.insert(k, step);
+            }
+            1 => assert_eq!(num(map.swap(k, new())), model.insert(k, step)),
+            2 => {
+                let there = model.contains_key(&k);
+                let want = *model.entry(k).or_insert(step);
+                let (v, loaded) = map.load_or_store(k, new());
+                assert_eq!((v.0, loaded), (want, there));
+            }
+            3 | 4 => assert_eq!(num(map.load_and_delete(&k)), model.remove(&k)),
+            5 => {
+                let old = model.get(&k).copied().unwrap_or(step);
+                let done = map.compare_and_swap(k, &(old, counted.clone()), new());
+                assert_eq!(done, model.contains_key(&k));
+                if done {
+                    model.insert(k, step);
+                }
+            }
+            6 => {
+                let gone = map.compare_and_delete(&k, &new());
+                assert!(!gone, "no value is of this step");
+                assert_eq!(map.delete(&k), model.remove(&k).is_some());
+            }
+            _ => assert_eq!(num(map.load(&k)), model.get(&k).copied()),
+        }
+        assert_eq!(map.len(), model.len());
+        if step % 5_000 == 4_999 {
+            let mut seen = HashMap::new();
+            map.range(|k, v| seen.insert(*k, v.0).is_none());
+            assert_eq!(seen, model);
+        }
+    }
+    assert_eq!(
+        Arc::strong_count(&counted),
+        1 + model.len(),
+        "nobody reads: all garbage is gone"
+    );
+    map.clear();
+    assert!(map.is_empty() && map.load(&1).is_none());
+    drop(map);
+    assert_eq!(Arc::strong_count(&counted), 1);
+}
+
+#[test]
+fn map_agrees_with_a_model() {
+    agrees_with_a_model::<crate::sync::map::Seeded>();
+}
+
+#[test]
+fn map_agrees_with_a_model_when_hashes_collide() {
+    agrees_with_a_model::<BuildHasherDefault<Bad>>();
+}
+
+#[test]
+fn map_keeps_what_a_reader_looks_at() {
+    let counted = Arc::new(());
+    let map = Map::new();
+    map.store("a", counted.clone());
+    let there = map.load_with("a", |v| {
+        map.delete("a");
+        map.store("b", v.clone());
+        (0..100).for_each(|i| map.store("c", if i == 99 { v.clone() } else { Arc::new(()) }));
+        Arc::strong_count(v)
+    });
+    assert_eq!(there, Some(4), "the test's, a's, which is looked at, b's, c's");
+    map.store("d", Arc::new(()));
+    map.clear();
+    map.store("e", Arc::new(()));
+    assert!(map.load("a").is_none());
+    drop(map);
+    assert_eq!(Arc::strong_count(&counted), 1);
+}
+
+/// Readers see every key that is always there; the others come and go.
+#[test]
+fn map_under_range_and_delete() {
+    const N: u64 = 300;
+    let map: Map<u64, u64> = (0..N).map(|k| (2 * k, k)).collect();
+    let ranges = AtomicUsize::new(0);
+    scope(|s| {
+        for t in 0..2 {
+            let map = &map;
+            s.spawn(move || {
+                for i in 0..20_000 {
+                    let k = 2 * (i * 7 % N) + 1;
+                    if (i + t) % 3 == 0 {
+                        map.delete(&k);
+                    } else {
+                        map.store(k, i);
+                    }
+                }
+            });
+        }
+        for _ in 0..2 {
+            s.spawn(|| {
+                for _ in 0..60 {
+                    let mut even = 0;
+                    map.range(|k, v| {
+                        if k % 2 == 0 {
+                            assert_eq!(k / 2, *v);
+                            even += 1;
+                        }
+                        true
+                    });
+                    assert_eq!(even, N);
+                    ranges.fetch_add(1, SeqCst);
+                    assert_eq!(map.load(&200), Some(100));
+                }
+            });
+        }
+    });
+    assert_eq!(ranges.load(SeqCst), 120);
+}
+
+/// A comparison that panics leaves the map usable.
+#[test]
+fn map_survives_a_panicking_comparison() {
+    #[derive(Debug)]
+    struct Touchy(u8);
+    impl PartialEq for Touchy {
+        fn eq(&self, o: &Self) -> bool {
+            assert!(self.0 != 9 && o.0 != 9, "touchy");
+            self.0 == o.0
+        }
+    }
+    impl Eq for Touchy {}
+    impl std::hash::Hash for Touchy {
+        fn hash<H: Hasher>(&self, h: &mut H) {
+            h.write_u8(1);
+        }
+    }
+    let map = Map::new();
+    map.store(Touchy(1), 1);
+    assert!(recover(|| map.store(Touchy(9), 9)).is_err());
+    assert!(recover(|| map.delete(&Touchy(9))).is_err());
+    map.store(Touchy(2), 2);
+    assert_eq!(
+        (map.load(&Touchy(1)), map.load(&Touchy(2)), map.len()),
+        (Some(1), Some(2), 2)
+    );
+    assert_eq!(format!("{:?}", Map::from_iter([(1, 2)]) as Map<_, _>), "{1: 2}");
+}

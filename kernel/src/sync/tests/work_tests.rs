@@ -1,0 +1,316 @@
+//! `Semaphore`, `errgroup`, `singleflight`, `Value`, `Pool`, on threads.
+#![forbid(unsafe_code)]
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    thread,
+    time::Duration,
+};
+
+use crate::{
+    chan, goexit, recover, scope, spawn,
+    sync::{Pool, Semaphore, Snapshot, Value, errgroup, pool, singleflight},
+};
+
+fn panics(f: impl FnOnce()) -> String {
+    recover(f).expect_err("should panic").to_string()
+}
+
+fn a_while() {
+    thread::sleep(Duration::from_millis(20));
+}
+
+#[test]
+fn semaphore_serves_in_order() {
+    let (s, log) = (Semaphore::new(3), std::sync::Mutex::new(Vec::new()));
+    s.acquire(3);
+    scope(|sc| {
+        for n in [3, 1, 2] {
+            let (s, log) = (&s, &log);
+            sc.spawn(move || {
+                s.acquire(n);
+                log.lock().unwrap().push(n);
+                s.release(n);
+            });
+            a_while();
+        }
+        s.release(2);
+        a_while();
+        assert!(
+            log.lock().unwrap().is_empty(),
+            "the big one is first and is not overtaken"
+        );
+        assert!(!s.try_acquire(1), "nor by somebody new");
+        s.release(1);
+    });
+    assert_eq!(log.lock().unwrap()[0], 3);
+    assert_eq!(format!("{s:?}"), "Semaphore(3 of 3 free)");
+}
+
+#[test]
+fn semaphore_gives_up_and_lets_the_next_one_by() {
+    let (s, done) = (Semaphore::new(2), chan::<()>(0));
+    s.acquire(1);
+    scope(|sc| {
+        let big = sc.spawn(|| s.acquire_unless(2, &done.receiver()));
+        a_while();
+        let small = sc.spawn(|| s.acquire(1));
+        a_while();
+        assert!(!small.is_finished());
+        done.close();
+        assert!(!big.join().unwrap());
+        small.join().unwrap();
+    });
+    assert!(!s.acquire_unless(9, &done.receiver()), "more than there are");
+    s.release(2);
+    assert_eq!(s.available(), 2);
+}
+
+#[test]
+fn semaphore_misuse() {
+    let s = Semaphore::new(2);
+    assert_eq!(panics(|| s.release(1)), "sync: semaphore released more than held");
+    assert_eq!(panics(|| s.acquire(3)), "sync: 3 permits of a semaphore of 2");
+    assert!(s.try_permit(2).is_some() && s.try_permit(2).is_some());
+}
+
+#[test]
+fn errgroup_first_error_wins_and_stops() {
+    let stops = Arc::new(AtomicUsize::new(0));
+    let n = stops.clone();
+    let g = errgroup::Group::with_stop(move |e: Option<&String>| {
+        assert_eq!(e.unwrap(), "first");
+        n.fetch_add(1, SeqCst);
+    });
+    g.go(|| Err("first".into()));
+    g.go(|| {
+        a_while();
+        Err("second".into())
+    });
+    g.go(|| Ok(()));
+    g.go(|| goexit());
+    assert_eq!(g.wait(), Err("first".to_string()));
+    assert_eq!((g.wait(), stops.load(SeqCst)), (Ok(()), 1));
+}
+
+#[test]
+fn errgroup_stops_at_the_end_of_wait() {
+    let done = chan::<()>(0);
+    let tx = done.clone();
+    let g = errgroup::Group::<()>::with_stop(move |e| {
+        assert!(e.is_none());
+        tx.close();
+    });
+    g.go(|| Ok(()));
+    assert_eq!(g.wait(), Ok(()));
+    assert_eq!(done.recv(), None);
+}
+
+#[test]
+fn errgroup_raises_panics_in_wait() {
+    let g = errgroup::Group::<&str>::new();
+    g.go(|| Err("an error"));
+    g.go(|| panic!("child {}", 7));
+    assert_eq!(panics(|| _ = g.wait()), "child 7");
+}
+
+#[test]
+fn errgroup_limit() {
+    let g = errgroup::Group::<()>::new();
+    let (busy, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    g.set_limit(3);
+    for _ in 0..20 {
+        let (busy, most) = (busy.clone(), most.clone());
+        g.go(move || {
+            most.fetch_max(busy.fetch_add(1, SeqCst) + 1, SeqCst);
+            thread::sleep(Duration::from_millis(1));
+            busy.fetch_sub(1, SeqCst);
+            Ok(())
+        });
+    }
+    g.wait().unwrap();
+    assert_eq!(most.load(SeqCst), 3);
+
+    let hold = chan::<()>(0);
+    for _ in 0..3 {
+        let hold = hold.clone();
+        assert!(g.try_go(move || Ok(_ = hold.recv())));
+    }
+    assert!(!g.try_go(|| Ok(())));
+    assert_eq!(
+        panics(|| g.set_limit(None)),
+        "errgroup: modify limit while 3 goroutines in the group are still active"
+    );
+    hold.close();
+    g.wait().unwrap();
+    g.set_limit(0);
+    assert!(!g.try_go(|| Ok(())));
+    g.set_limit(None);
+    assert!(g.try_go(|| Ok(())));
+    g.wait().unwrap();
+}
+
+#[test]
+fn singleflight_shares() {
+    let (g, calls) = (
+        Arc::new(singleflight::Group::new()),
+        Arc::new(AtomicUsize::new(0)),
+    );
+    let hs: Vec<_> = (0..5)
+        .map(|_| {
+            let (g, calls) = (g.clone(), calls.clone());
+            spawn(move || {
+                g.do_call("key", || {
+                    calls.fetch_add(1, SeqCst);
+                    a_while();
+                    a_while();
+                    7
+                })
+            })
+        })
+        .collect();
+    for h in hs {
+        assert_eq!(h.join().unwrap(), (7, true));
+    }
+    assert_eq!((calls.load(SeqCst), g.in_flight()), (1, 0));
+    assert_eq!(g.do_call("key", || 8), (8, false));
+}
+
+#[test]
+fn singleflight_forget_starts_another() {
+    let g = Arc::new(singleflight::Group::new());
+    let (started, go_on) = (chan::<()>(0), chan::<()>(0));
+    let (s, o) = (started.clone(), go_on.clone());
+    let first = g.do_chan("k", move || {
+        s.send(());
+        o.recv();
+        1
+    });
+    started.recv();
+    g.forget(&"k");
+    assert_eq!(g.do_call("k", || 2), (2, false));
+    go_on.send(());
+    assert_eq!(first.recv(), Some((1, false)));
+    assert_eq!(g.in_flight(), 0);
+}
+
+#[test]
+fn singleflight_panics_everywhere() {
+    let g = Arc::new(singleflight::Group::<u8, u8>::new());
+    let h = g.clone();
+    let leader = spawn(move || {
+        h.do_call(1, || {
+            a_while();
+            panic!("no luck")
+        })
+    });
+    thread::sleep(Duration::from_millis(5));
+    let text = panics(|| _ = g.do_call(1, || 5));
+    let first = leader.join().unwrap_err().to_string();
+    assert_eq!((first.as_str(), g.in_flight()), ("no luck", 0));
+    assert!(text == "singleflight: no luck", "{text}");
+    let e = g.clone();
+    let gone = spawn(move || e.do_call(2, || goexit()));
+    assert!(gone.join().is_err());
+    assert_eq!(g.do_call(2, || 3), (3, false));
+}
+
+#[test]
+fn value_frees_what_it_held() {
+    let counted = Arc::new(());
+    let v = Value::new(counted.clone());
+    let kept = v.load();
+    for _ in 0..40_000 {
+        drop(v.load()); // more often than the word can count
+    }
+    v.store(counted.clone());
+    assert_eq!(Arc::strong_count(&counted), 3);
+    let again = kept.clone();
+    drop((kept, again));
+    assert_eq!(Arc::strong_count(&counted), 2);
+    let before = v.swap(counted.clone());
+    assert_eq!(Arc::strong_count(&counted), 3);
+    v.store(before.clone()); // back in, and a snapshot of it
+    assert!(Snapshot::same(&v.load(), &before));
+    assert!(v.compare_and_swap(&before, before.clone()));
+    assert!(!v.compare_and_swap(&Snapshot::new(counted.clone()), counted.clone()));
+    drop((v, before));
+    assert_eq!(Arc::strong_count(&counted), 1);
+}
+
+#[test]
+fn value_is_always_whole() {
+    let v = Value::new((0u64, 0u64));
+    scope(|s| {
+        for _ in 0..2 {
+            s.spawn(|| {
+                for _ in 0..20_000 {
+                    let x = v.load();
+                    assert_eq!(x.0, x.1);
+                }
+            });
+        }
+        for _ in 0..2 {
+            s.spawn(|| {
+                for _ in 0..5_000 {
+                    v.update(|x| (x.0 + 1, x.1 + 1));
+                }
+            });
+        }
+    });
+    assert_eq!(*v.load(), (10_000, 10_000));
+}
+
+#[test]
+fn pool_survives_one_collection() {
+    let p = Pool::new(|| 0);
+    assert_eq!(p.get(), 0);
+    (1..=100).for_each(|i| p.put(i));
+    pool::on_collection();
+    let mut got: Vec<_> = (0..50).map(|_| p.get()).collect();
+    got.sort();
+    got.dedup();
+    assert_eq!(got.len(), 50, "each once");
+    pool::on_collection();
+    assert_eq!(p.try_get(), None);
+}
+
+#[test]
+fn pool_serves_other_threads_and_drops_the_rest() {
+    let counted = Arc::new(());
+    let p = Arc::new(Pool::new(|| unreachable!()));
+    (0..30).for_each(|_| p.put(counted.clone()));
+    let q = p.clone();
+    let stolen = thread::spawn(move || (0..30).filter_map(|_| q.try_get()).count())
+        .join()
+        .unwrap();
+    assert_eq!(stolen, 29, "all but the private one");
+    drop(p);
+    assert_eq!(Arc::strong_count(&counted), 1);
+}
+
+#[test]
+fn pool_under_collections() {
+    let p = Pool::new(Vec::<u8>::new);
+    scope(|s| {
+        for _ in 0..4 {
+            s.spawn(|| {
+                for i in 0..10_000 {
+                    let mut v = p.get();
+                    assert!(v.is_empty());
+                    v.push(i as u8);
+                    let w = p.get();
+                    v.clear();
+                    p.put(v);
+                    p.put(w);
+                }
+            });
+        }
+        for _ in 0..200 {
+            pool::on_collection();
+        }
+    });
+}
