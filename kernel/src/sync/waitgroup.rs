@@ -51,18 +51,28 @@ impl WaitGroup {
     ///
     /// # Panics
     /// If the number becomes negative, or rises from zero while somebody waits.
+    #[inline]
     pub fn add(&self, n: i32) {
         let delta = (i64::from(n) << 32) as u64;
         // AcqRel: what each member did before its `done` happens before the last one wakes the waiters.
         let new = self.state.fetch_add(delta, Ordering::AcqRel).wrapping_add(delta);
+        // Not negative and nobody waits: that is all.
+        if (new as i64) < 0 || new as u32 != 0 {
+            self.add_slow(new, n);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn add_slow(&self, new: u64, n: i32) {
         let (count, waiters) = (counter(new), new as u32);
         if count < 0 {
             panic!("sync: negative WaitGroup counter");
         }
-        if waiters != 0 && n > 0 && count == n {
+        if n > 0 && count == n {
             panic!("sync: WaitGroup misuse: add called concurrently with wait");
         }
-        if count > 0 || waiters == 0 {
+        if count > 0 {
             return;
         }
         // Zero, and somebody waits: nobody may add or begin to wait now.
@@ -91,8 +101,16 @@ impl WaitGroup {
     ///
     /// # Panics
     /// If the group is used again before this has returned.
+    #[inline]
     pub fn wait(&self) {
-        let mut old = self.state.load(Ordering::Acquire); // pairs with the Release half in `add`
+        let old = self.state.load(Ordering::Acquire); // pairs with the Release half in `add`
+        if counter(old) != 0 {
+            self.wait_slow(old);
+        }
+    }
+
+    #[inline(never)]
+    fn wait_slow(&self, mut old: u64) {
         loop {
             if counter(old) == 0 {
                 return;
