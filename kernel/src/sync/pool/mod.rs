@@ -109,7 +109,14 @@ impl<T: Send> Collected for Shared<T> {
     }
 }
 
-static POOLS: OnceLock<Mutex<Vec<Weak<dyn Collected>>>> = OnceLock::new();
+type Pools = OnceLock<Mutex<Vec<Weak<dyn Collected>>>>;
+
+#[cfg(not(loom))]
+static POOLS: Pools = OnceLock::new();
+#[cfg(loom)]
+loom::lazy_static! {
+    static ref POOLS: Pools = OnceLock::new();
+}
 
 /// A collection begins: what no pool was asked for since the one before is dropped. The garbage collector calls it, in a
 /// goroutine; so may tests.
