@@ -5,7 +5,7 @@
 
 use crate::{
     arch::x86_64::{acpi, apic, bootinfo, clock, gdt, ioapic, irq, paging, pic, serial, smp, trap},
-    mem::{frames, heap},
+    mem::{self, frames},
     opts,
     panic::symbols,
 };
@@ -22,7 +22,7 @@ pub(crate) fn start(limit: u64) -> ! {
     paging::init_on_bsp(info);
     frames::add(&info.later);
     symbols::init_on_bsp(info.symbols);
-    heap::init();
+    mem::init();
     pic::disable();
     acpi::init_on_bsp(info);
     apic::init_on_bsp();
@@ -49,6 +49,9 @@ fn program() {
         crate::console::start(); // Ctrl-\ works in every program; keys are not deterministic
     }
     crate::trace::schedtrace::start_if_wanted();
+    if !opts::flag("det") {
+        mem::start_scavenger();
+    }
     // SAFETY: defined exactly once, by the attribute, as a safe function.
     unsafe { __burrow_main() }
 }
@@ -65,11 +68,10 @@ fn report(cores: usize) {
     }
     let info = bootinfo::get();
     crate::println!(
-        "boot: {:?} cores={cores} ram={}K free={}K heap={}K tsc={}Hz ({:?}) lapic={} skew={} symbols={} to-main={}us",
+        "boot: {:?} cores={cores} ram={}K free={}K tsc={}Hz ({:?}) lapic={} skew={} symbols={} to-main={}us",
         info.path,
         info.ram.bytes() / 1024,
         frames::free_count() * 4,
-        heap::stats().0 / 1024,
         clock::tsc_hz(),
         clock::source(),
         if apic::is_x2apic() { "x2apic" } else { "xapic" },

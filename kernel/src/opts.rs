@@ -41,6 +41,17 @@ pub fn number(v: &str) -> Option<u64> {
     }
 }
 
+/// A number of bytes: a number, then nothing, `K`, `M` or `G`. `None` if it is none or does not fit.
+pub fn bytes(v: &str) -> Option<u64> {
+    let (digits, shift) = match v.as_bytes().last()? {
+        b'K' | b'k' => (&v[..v.len() - 1], 10),
+        b'M' | b'm' => (&v[..v.len() - 1], 20),
+        b'G' | b'g' => (&v[..v.len() - 1], 30),
+        _ => (v, 0),
+    };
+    number(digits)?.checked_mul(1 << shift)
+}
+
 /// The whole line; empty before the boot information is there, and on the host.
 pub fn line() -> &'static str {
     #[cfg(target_os = "none")]

@@ -7,8 +7,15 @@
 use alloc::string::String;
 use core::fmt::Write;
 
+pub use crate::mem::{
+    free_os_memory,
+    limit::{memory_limit, set_memory_limit},
+    profile::{HeapProfile, Record as HeapRecord, heap_profile},
+    read_mem_stats,
+    stats::{BySize, MemStats},
+};
 pub use crate::sched::{
-    SchedStats, lock_os_thread, scavenge_stacks as free_os_memory, sched_stats, seed, unlock_os_thread,
+    SchedStats, lock_os_thread, sched_stats, seed, unlock_os_thread,
 };
 use crate::{
     arch, mem,

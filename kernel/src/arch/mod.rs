@@ -12,7 +12,7 @@ pub mod scale;
 pub mod x86_64;
 #[cfg(target_os = "none")]
 pub use x86_64::percpu::{
-    MAX_CORES, core_count, core_index, in_runtime_context, irq_off, irq_on, irq_restore, irq_save,
+    MAX_CORES, core_count, core_index, in_runtime_context, irq_off, irq_on, irq_restore, irq_save, mcache,
     preempt_count, preempt_disable, preempt_enable,
 };
 #[cfg(target_os = "none")]
@@ -26,6 +26,8 @@ pub use x86_64::{
 pub mod host;
 #[cfg(not(target_os = "none"))]
 pub use host::{
-    MAX_CORES, core_count, core_index, in_runtime_context, irq_off, irq_on, irq_restore, irq_save, now_unix,
+    MAX_CORES, core_count, core_index, in_runtime_context, irq_off, irq_on, irq_restore, irq_save, mcache, now_unix,
     preempt_count, preempt_disable, preempt_enable,
 };
+#[cfg(all(not(target_os = "none"), test))]
+pub use host::set_mcache;

@@ -23,10 +23,18 @@ pub enum Rank {
     DeadGs,
     /// Free slots of big stacks.
     Stacks,
-    /// Page-table growth for stack slots.
-    PageTables,
-    /// The bootstrap heap.
+    /// Blocks that `memdebug` keeps back.
+    MemDebug,
+    /// The heap profile.
+    Profile,
+    /// The cache of the heap for cores without a P.
+    Cache,
+    /// One class of mcentral.
+    Central,
+    /// The page heap.
     Heap,
+    /// Page-table growth.
+    PageTables,
     /// The frame allocator.
     Frames,
     /// The serial console: last, so that anything may print.

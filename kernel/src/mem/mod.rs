@@ -1,21 +1,75 @@
-//! Memory: physical frames, the bootstrap heap, stacks.
+//! Memory: physical frames, the heap, goroutine stacks.
 //!
-//! [`map`] holds the boot memory map, [`bitmap`] the free frames, [`frames`] hands them out (and has the
-//! lock-free paths for page faults), [`heap`] is the global allocator.
+//! ```text
+//!   Box, Vec, …                                             goroutine stacks (stack.rs)
+//!      │ Layout → size class (classes.rs)                        │ a page a fault
+//!   global.rs ── mcache.rs    a P's own spans, no lock           │
+//!      │            │ one span at a time                         │
+//!      │         mcentral.rs  spans that are nobody's, per class │
+//!      │            │                                            │
+//!      └──────── mheap.rs     spans of pages (pages.rs: which are free)
+//!                   │ backing.rs: 4 KiB frames behind pages      │
+//!                frames.rs    physical memory ───────────────────┘
+//! ```
+//! `span.rs` is what a span is and how an address finds it, `owner.rs` the protocol by which spans change hands and remote frees
+//! come home. `scavenge.rs` gives frames back, `reclaim.rs` does so when an allocation is about to fail, `limit.rs` says how
+//! much may be taken. `stats.rs`, `profile.rs` and `memdebug.rs` watch. `docs/memory.md` tells it as a story.
 
 #[cfg(any(target_os = "none", test))]
 pub mod bitmap;
+#[cfg(any(target_os = "none", test))]
+pub mod classes;
 #[cfg(target_os = "none")]
 pub mod frames;
 #[cfg(target_os = "none")]
-pub mod heap;
+pub mod limit;
 #[cfg(any(target_os = "none", test))]
 pub mod map;
+#[cfg(any(target_os = "none", test))]
+pub(crate) mod owner;
+#[cfg(any(target_os = "none", test))]
+pub mod pages;
 #[cfg(target_os = "none")]
 pub mod stack;
 
+#[cfg(target_os = "none")]
+pub(crate) mod backing;
+#[cfg(all(test, not(loom), not(target_os = "none")))]
+#[path = "backing_host.rs"]
+pub(crate) mod backing;
+
+/// The parts that need a whole heap: on the metal, and under test on the host.
+macro_rules! heap {
+    ($($(#[$m:meta])* $v:vis mod $name:ident;)*) => {
+        $(#[cfg(any(target_os = "none", all(test, not(loom))))] $(#[$m])* $v mod $name;)*
+    };
+}
+heap! {
+    pub mod global;
+    pub(crate) mod mcache;
+    pub(crate) mod mcentral;
+    pub(crate) mod memdebug;
+    pub(crate) mod mheap;
+    pub mod profile;
+    pub(crate) mod reclaim;
+    pub(crate) mod scavenge;
+    pub(crate) mod span;
+    pub mod stats;
+}
+#[cfg(all(test, not(loom), not(target_os = "none")))]
+mod heap_tests;
+#[cfg(target_os = "none")]
+mod start;
+
 use alloc::{alloc::alloc, boxed::Box};
 use core::alloc::Layout;
+
+#[cfg(target_os = "none")]
+pub(crate) use scavenge::start as start_scavenger;
+#[cfg(target_os = "none")]
+pub use start::{check_heap, free_os_memory, init, read_mem_stats};
+#[cfg(target_os = "none")]
+pub(crate) use start::{flush_p, on_clear_p, on_set_p};
 
 /// Boxes `v`, or gives it back when there is no memory.
 pub(crate) fn try_box<T>(v: T) -> Result<Box<T>, T> {

@@ -241,6 +241,11 @@ fn install(pte: &AtomicU64, f: frames::Frame) {
     }
 }
 
+/// The top of the stack that an address lies in, if it lies in one.
+pub fn top_of(addr: usize) -> Option<usize> {
+    find(addr).map(Stack::top)
+}
+
 /// Which slot an address belongs to: its stack.
 fn find(addr: usize) -> Option<Stack> {
     if (BASE..DEFAULT_END).contains(&addr) {

@@ -81,10 +81,12 @@ pub(crate) fn set_p(core: &Core, p: &'static P) {
     p.set_status(p::PStatus::Running);
     p.core.store(core.index() as u32 + 1, Ordering::Relaxed);
     core.p.set(p as *const P as *const ());
+    crate::mem::on_set_p(core, p.id());
     get(core.index()).last_p.set(p.id());
 }
 
 /// Takes the P off this core.
 pub(crate) fn clear_p(core: &Core) {
     core.p.set(ptr::null());
+    crate::mem::on_clear_p(core);
 }

@@ -68,6 +68,11 @@ pub(crate) fn stopped<R>(f: impl FnOnce() -> R) -> R {
     r
 }
 
+/// Does the world stand? Meant for assertions.
+pub(crate) fn is_stopped() -> bool {
+    STW.load(Ordering::Relaxed)
+}
+
 fn stop() {
     let core = percpu::this();
     let n = GOMAXPROCS.load(Ordering::Relaxed) as usize;
@@ -195,6 +200,7 @@ pub(crate) fn resize(old: usize, new: usize) {
         drop(s);
         crate::time::move_timers(&p.timers, &p::get(0).timers);
         spawn::flush_dead(p, 0);
+        crate::mem::flush_p(id);
         p.set_status(PStatus::Dead);
         p.core.store(0, Ordering::Relaxed);
     }

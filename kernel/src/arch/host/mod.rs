@@ -46,3 +46,16 @@ pub fn irq_restore(_was_on: bool) {}
 pub fn in_runtime_context() -> bool {
     false
 }
+
+std::thread_local! {
+    static MCACHE: std::cell::Cell<*mut ()> = const { std::cell::Cell::new(std::ptr::null_mut()) };
+}
+
+/// The heap's cache of this thread, which plays a core in the heap's tests.
+pub fn mcache() -> *mut () {
+    MCACHE.get()
+}
+/// Sets it.
+pub fn set_mcache(c: *mut ()) {
+    MCACHE.set(c);
+}

@@ -6,6 +6,8 @@
 //! | `0xffff_8000_0000_0000` | direct map of all RAM | 1 GiB or 2 MiB, RW, NX |
 //! | `0xffff_c000_0000_0000` | goroutine stacks: leaf tables come with a slot, pages by fault | 4 KiB |
 //! | `0xffff_d000_0000_0000` | devices, uncached; address = physical + this | 4 KiB |
+//! | `0xffff_e000_0000_0000` | the heap: frames come and go behind free pages | 4 KiB |
+//! | `0xffff_e800_0000_0000` | the map from heap pages to spans, as far as there are arenas | 4 KiB |
 //! | `0xffff_ffff_8000_0000` | the kernel image: text RX, rodata R, data RW+NX | 4 KiB |
 //!
 //! **Who may do what.** Intermediate entries only ever go from absent to present, under [`GROW`], and stay; so a
@@ -32,6 +34,10 @@ pub const DIRECT_MAP: u64 = 0xffff_8000_0000_0000;
 pub const STACK_REGION: u64 = 0xffff_c000_0000_0000;
 /// First address above the stack region (16 TiB).
 pub const STACK_REGION_END: u64 = MMIO;
+/// Where the heap lies (1 TiB).
+pub const HEAP_REGION: u64 = 0xffff_e000_0000_0000;
+/// The map from the heap's pages to their spans (1 GiB).
+pub const SPAN_MAP_REGION: u64 = 0xffff_e800_0000_0000;
 /// Where devices are mapped.
 const MMIO: u64 = 0xffff_d000_0000_0000;
 
@@ -297,7 +303,7 @@ fn build(info: &BootInfo) -> Result<(), NoFrames> {
     for region in (STACK_REGION..STACK_REGION_END)
         .step_by(1 << 39)
         .take(1)
-        .chain([MMIO])
+        .chain([MMIO, HEAP_REGION, HEAP_REGION + (1 << 39), SPAN_MAP_REGION])
     {
         descend(entry(root, 4, region))?;
     }

@@ -33,7 +33,7 @@ pub type PostFn = unsafe fn(*mut (), *mut ());
 /// | field | who | when |
 /// | --- | --- | --- |
 /// | `g`, `preempt` | the goroutine or g0 on this core | any time, one instruction |
-/// | `p`, `post*`, `g0_sp`, `spare` | this core | preemption off |
+/// | `p`, `mcache`, `post*`, `g0_sp`, `spare` | this core | preemption off |
 /// | `preempt_req`, `kick`, `frozen*`, `tlb_seen` | any core | atomics |
 #[repr(C, align(128))]
 pub struct Core {
@@ -46,6 +46,8 @@ pub struct Core {
     pub(crate) g0_sp: Cell<usize>,
     /// The P this core holds, null if none.
     pub(crate) p: Cell<*const ()>,
+    /// The P's cache of the heap; `mem` fills it in.
+    pub(crate) mcache: Cell<*mut ()>,
     /// Commit step of the switch to g0 under way, with its argument.
     pub(crate) post: Cell<Option<PostFn>>,
     pub(crate) post_arg: Cell<*mut ()>,
@@ -84,6 +86,7 @@ static CORES: Cores = Cores(
             index: Cell::new(0),
             g0_sp: Cell::new(0),
             p: Cell::new(core::ptr::null()),
+            mcache: Cell::new(core::ptr::null_mut()),
             post: Cell::new(None),
             post_arg: Cell::new(core::ptr::null_mut()),
             spare: Cell::new(core::ptr::null_mut()),
@@ -184,6 +187,18 @@ pub fn current_g() -> *mut () {
              options(nostack, preserves_flags, readonly))
     };
     g
+}
+
+/// The cache of the heap that this core allocates from; valid only while preemption is off.
+#[inline(always)]
+pub fn mcache() -> *mut () {
+    let c: *mut ();
+    // SAFETY: a plain load.
+    unsafe {
+        asm!("mov {}, gs:[{off}]", out(reg) c, off = const offset_of!(Core, mcache),
+             options(nostack, preserves_flags, readonly))
+    };
+    c
 }
 
 /// Raises the preempt count.
