@@ -3,7 +3,7 @@
 #![no_main]
 #![forbid(unsafe_code)]
 
-use burrow_benches::{Bench, Suite, chan, latency, park, select, sieve, spawn, stack, sync, time};
+use burrow_benches::{Bench, Suite, chan, heap, latency, park, select, sieve, spawn, stack, sync, time};
 
 const BENCHES: &[Bench] = &[
     Bench::own("bytes_per_parked_goroutine", 1, 1, park::run).once(),
@@ -32,6 +32,13 @@ const BENCHES: &[Bench] = &[
     Bench::timed("ctx_cancel_tree_10k", 200_000, 20_000, time::ctx_cancel_tree_10k),
     Bench::own("sieve_2000", 2_000, 20, sieve::run),
     Bench::own("preempt_latency_us", 200, 100, latency::run),
+    Bench::timed("alloc_16", 8_000_000, 10_000, heap::object_of::<2>),
+    Bench::timed("alloc_64", 5_000_000, 10_000, heap::object_of::<8>),
+    Bench::timed("alloc_1024", 800_000, 10_000, heap::object_of::<128>),
+    Bench::timed("alloc_32k", 40_000, 2_000, heap::object_of::<4096>),
+    Bench::timed("alloc_free_pair_64", 5_000_000, 10_000, heap::free_pair_64),
+    Bench::timed("alloc_parallel8_64", 6_000_000, 8_000, heap::parallel8_64),
+    Bench::timed("alloc_xthread_free_64", 2_000_000, 6_400, heap::xthread_free_64),
     Bench::timed("stack_grow_1000", 4_000, 100, stack::grow_1000),
     Bench::timed("nanotime", 3_000_000, 1_000, time::nanotime),
 ];

@@ -11,6 +11,7 @@
 extern crate alloc;
 
 pub mod chan;
+pub mod heap;
 pub mod latency;
 pub mod park;
 pub mod select;

@@ -1,24 +1,27 @@
 //! What a goroutine that waits costs in memory, everything counted.
 //!
-//! The machine's free frames before and after: stack pages, page tables, Gs, and what the heap handed out (its arena
-//! is taken from the frames at boot, so its share is added). Must run first: Gs that lived before would be used again.
+//! The machine's free frames before and after: stack pages, page tables, Gs, and the heap's spans. Idle heap pages that have
+//! frames count as free. Must run first: Gs that lived before would be used again.
 #![forbid(unsafe_code)]
 
-use alloc::{format, sync::Arc};
 use core::time::Duration;
 
 use burrow::{
     chan, go,
-    mem::{frames, heap},
+    mem::frames,
     runtime,
     sync::WaitGroup,
     time::{self, Instant},
 };
+use alloc::{format, sync::Arc};
 
 use crate::{Suite, emit};
 
-fn bytes_free() -> u64 {
-    frames::free_count() as u64 * 4096
+/// Bytes nobody uses, and bytes in heap spans.
+fn bytes() -> (u64, u64) {
+    let m = runtime::read_mem_stats();
+    let idle = m.heap_idle - m.heap_released;
+    (frames::free_count() as u64 * 4096 + idle, m.heap_inuse)
 }
 
 /// `bytes_per_parked_goroutine` and `park_spawn`.
@@ -28,7 +31,7 @@ pub fn run(suite: &Suite, _: usize, procs: usize) {
         let started = Arc::new(WaitGroup::new());
         started.add(n as i32);
         let others = runtime::num_goroutine();
-        let (free, heap_used) = (bytes_free(), heap::stats().1);
+        let (free, in_spans) = bytes();
         let begin = Instant::now();
         for _ in 0..n {
             let (started, ch) = (started.clone(), ch.clone());
@@ -43,9 +46,9 @@ pub fn run(suite: &Suite, _: usize, procs: usize) {
             burrow::yield_now();
             time::sleep(Duration::from_millis(5));
         }
-        let frames = free.saturating_sub(bytes_free());
-        let heap = heap::stats().1.saturating_sub(heap_used) as u64;
-        for (metric, bytes) in [("all", frames + heap), ("frames", frames), ("heap", heap)] {
+        let now = bytes();
+        let (all, heap) = (free.saturating_sub(now.0), now.1.saturating_sub(in_spans));
+        for (metric, bytes) in [("all", all), ("frames", all.saturating_sub(heap)), ("heap", heap)] {
             let line = format!(
                 "bench name=bytes_per_parked_goroutine procs={procs} bytes_per_op={:.1} ops={n} metric={metric}",
                 bytes as f64 / n as f64

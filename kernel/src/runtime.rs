@@ -7,20 +7,20 @@
 use alloc::string::String;
 use core::fmt::Write;
 
-pub use crate::mem::{
-    free_os_memory,
-    limit::{memory_limit, set_memory_limit},
-    profile::{HeapProfile, Record as HeapRecord, heap_profile},
-    read_mem_stats,
-    stats::{BySize, MemStats},
-};
-pub use crate::sched::{
-    SchedStats, lock_os_thread, sched_stats, seed, unlock_os_thread,
-};
 use crate::{
     arch, mem,
     panic::{Backtrace, backtrace::write_frames},
     sched::{self, dump, world},
+};
+pub use crate::{
+    mem::{
+        free_os_memory,
+        limit::{memory_limit, set_memory_limit},
+        profile::{HeapProfile, Record as HeapRecord, heap_profile},
+        read_mem_stats,
+        stats::{BySize, MemStats},
+    },
+    sched::{SchedStats, lock_os_thread, sched_stats, seed, unlock_os_thread},
 };
 
 /// Cores of the machine.

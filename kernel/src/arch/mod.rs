@@ -13,7 +13,7 @@ pub mod x86_64;
 #[cfg(target_os = "none")]
 pub use x86_64::percpu::{
     MAX_CORES, core_count, core_index, in_runtime_context, irq_off, irq_on, irq_restore, irq_save, mcache,
-    preempt_count, preempt_disable, preempt_enable,
+    preempt_count, preempt_disable, preempt_enable, preempt_lower, preempt_wanted,
 };
 #[cfg(target_os = "none")]
 pub use x86_64::{
@@ -24,10 +24,10 @@ pub use x86_64::{
 
 #[cfg(not(target_os = "none"))]
 pub mod host;
+#[cfg(all(not(target_os = "none"), test))]
+pub use host::set_mcache;
 #[cfg(not(target_os = "none"))]
 pub use host::{
     MAX_CORES, core_count, core_index, in_runtime_context, irq_off, irq_on, irq_restore, irq_save, mcache, now_unix,
-    preempt_count, preempt_disable, preempt_enable,
+    preempt_count, preempt_disable, preempt_enable, preempt_lower, preempt_wanted,
 };
-#[cfg(all(not(target_os = "none"), test))]
-pub use host::set_mcache;

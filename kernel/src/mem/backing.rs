@@ -12,7 +12,10 @@
 
 use core::sync::atomic::Ordering;
 
-use super::{classes::PAGE, frames, limit};
+use super::{
+    classes::{PAGE, PAGE_SHIFT},
+    frames, limit,
+};
 use crate::arch::{
     phys_to_virt,
     x86_64::{
@@ -29,11 +32,13 @@ const PER_PAGE: usize = PAGE / FRAME;
 pub(crate) const fn heap_base() -> usize {
     HEAP_REGION as usize
 }
-/// First address of the map from heap pages to spans.
+/// Where the map from heap pages to spans says what an address belongs to: `SPAN_MAP_REGION + (addr − HEAP_REGION) / 8 KiB
+/// · 8`, which is this by the choice of the regions.
 #[inline(always)]
-pub(crate) const fn map_base() -> usize {
-    SPAN_MAP_REGION as usize
+pub(crate) const fn slot(addr: usize) -> usize {
+    (addr as isize >> PAGE_SHIFT << 3) as usize
 }
+const _: () = assert!(slot(HEAP_REGION as usize) == SPAN_MAP_REGION as usize);
 
 /// Memory for tables that are never given back, contiguous in the direct map, or `None`.
 pub(crate) fn permanent(bytes: usize) -> Option<*mut u8> {
@@ -86,7 +91,7 @@ pub(crate) fn back(page: usize, pages: usize) -> bool {
 /// Puts frames behind the map's part for `pages` heap pages (a whole arena).
 pub(crate) fn back_map(page: usize, pages: usize) -> bool {
     const SLOT: usize = size_of::<usize>();
-    map(map_base() + page * SLOT, pages * SLOT)
+    map(slot(heap_base() + page * PAGE), pages * SLOT)
 }
 
 /// Takes the frames away from runs of heap pages that the caller owns, with one TLB shootdown. A goroutine's work: interrupts

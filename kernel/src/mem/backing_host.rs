@@ -32,9 +32,10 @@ pub(crate) fn heap_base() -> usize {
     block(&AT, PAGES * PAGE)
 }
 
-pub(crate) fn map_base() -> usize {
+pub(crate) fn slot(addr: usize) -> usize {
     static AT: OnceLock<usize> = OnceLock::new();
-    block(&AT, PAGES * size_of::<usize>())
+    let map = block(&AT, PAGES * size_of::<usize>());
+    map + (addr - heap_base()) / PAGE * size_of::<usize>()
 }
 
 pub(crate) fn permanent(bytes: usize) -> Option<*mut u8> {
@@ -58,7 +59,7 @@ pub(crate) fn back(page: usize, pages: usize) -> bool {
 }
 
 pub(crate) fn back_map(page: usize, pages: usize) -> bool {
-    let p: *mut usize = std::ptr::with_exposed_provenance_mut(map_base() + page * size_of::<usize>());
+    let p: *mut usize = std::ptr::with_exposed_provenance_mut(slot(heap_base() + page * PAGE));
     // SAFETY: the arena's part of the block.
     unsafe { p.write_bytes(0, pages) };
     true

@@ -16,11 +16,12 @@ use core::{
 };
 
 use super::{
-    classes::{MAX_SMALL, PAGE, TABLE, class_of},
-    mcache, memdebug, mheap, profile, reclaim,
+    classes::{MAX_SMALL, PAGE, TABLE, by_size, class_of},
+    mcache::{self, Push},
+    memdebug, mheap, profile, reclaim,
     span::{self, LARGE, Span},
 };
-use crate::lock::PreemptGuard;
+use crate::{arch, lock::PreemptGuard};
 
 /// Large allocations so far: count and bytes, and the same for frees.
 pub(crate) static LARGE_COUNT: [AtomicU64; 4] = [const { AtomicU64::new(0) }; 4];
@@ -34,42 +35,53 @@ static GLOBAL: KernelHeap = KernelHeap;
 
 // SAFETY: objects are handed out once (`owner.rs`), of the right size and alignment; errors are null.
 unsafe impl GlobalAlloc for KernelHeap {
-    #[inline]
+    // Both fast paths are straight lines: everything else is a tail call. `tests/golden` holds their listing.
+    #[inline(always)]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let Some(class) = class_of(layout.size(), layout.align()) else {
-            return large(layout).0;
-        };
-        let here = PreemptGuard::new();
-        let mc = mcache::this();
+        if layout.align() > 8 || layout.size() > MAX_SMALL {
+            return unusual(layout);
+        }
+        let class = by_size(layout.size());
+        arch::preempt_disable();
         // SAFETY: 1. preemption is off.
-        let o = unsafe { mcache::pop(mc, class, layout.size()) };
-        // SAFETY: 1. as above.
-        if o.is_null() || unsafe { mcache::sample_due(mc) } {
-            drop(here);
-            return small_slow(o, class, layout).0;
+        let (o, due) = unsafe { mcache::pop(mcache::this(), class, layout.size()) };
+        if due {
+            return miss(o, class, layout);
+        }
+        if arch::preempt_lower() {
+            return yield_with(o);
         }
         o
     }
 
-    #[inline]
+    #[inline(always)]
     unsafe fn dealloc(&self, o: *mut u8, layout: Layout) {
-        let _here = PreemptGuard::new();
+        arch::preempt_disable();
         // SAFETY: a live allocation of ours, by the caller's contract.
         let s = unsafe { span::of(o) };
         // SAFETY: 1. preemption is off. 2. by the caller's contract.
-        if !unsafe { mcache::push(mcache::this(), s, o) } {
-            free_slow(s, o, layout);
+        match unsafe { mcache::push(mcache::this(), s, o) } {
+            Push::Done => {
+                if arch::preempt_lower() {
+                    arch::preempt_wanted();
+                }
+            }
+            Push::Last => last(s),
+            Push::NotOurs => free_slow(s, o, layout),
         }
     }
 
     #[inline]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        let (o, zero) = match class_of(layout.size(), layout.align()) {
-            // Below this, clearing is cheaper than knowing.
+        let (o, zero) = if layout.size() <= 512 {
+            // Clearing is cheaper than knowing.
             // SAFETY: the layout is the caller's.
-            Some(_) if layout.size() <= 512 => (unsafe { self.alloc(layout) }, false),
-            Some(class) => small_slow(ptr::null_mut(), class, layout),
-            None => large(layout),
+            (unsafe { self.alloc(layout) }, false)
+        } else {
+            match class_of(layout.size(), layout.align()) {
+                Some(class) => small_slow(ptr::null_mut(), class, layout),
+                None => large(layout),
+            }
         };
         if !o.is_null() && !zero {
             // SAFETY: fresh memory of that size.
@@ -141,6 +153,62 @@ fn resize_in_place(s: &'static Span, new: usize) -> bool {
     true
 }
 
+/// A layout that is big, or aligned to more than a word.
+#[cold]
+#[inline(never)]
+fn unusual(layout: Layout) -> *mut u8 {
+    let Some(class) = class_of(layout.size(), layout.align()) else {
+        return large(layout).0;
+    };
+    arch::preempt_disable();
+    // SAFETY: 1. preemption is off.
+    let (o, due) = unsafe { mcache::pop(mcache::this(), class, layout.size()) };
+    if due {
+        return miss(o, class, layout);
+    }
+    arch::preempt_enable();
+    o
+}
+
+/// Somebody wants the core: now is a good moment.
+#[cold]
+#[inline(never)]
+fn yield_with(o: *mut u8) -> *mut u8 {
+    arch::preempt_wanted();
+    o
+}
+
+/// The fast path had no object, or one for which a sample is due. Preemption is off, and on again afterwards.
+#[cold]
+#[inline(never)]
+fn miss(mut o: *mut u8, class: usize, layout: Layout) -> *mut u8 {
+    // SAFETY: this core's own cache, preemption is off. The one that stands for "no P" is only compared.
+    if o.is_null()
+        && mcache::this() != mcache::none()
+        && let Some((got, _)) = unsafe { &mut *mcache::this() }.alloc_slow(class, layout.size())
+    {
+        o = got;
+        // SAFETY: as above.
+        if unsafe { (*mcache::this()).until_sample } >= 0 {
+            arch::preempt_enable();
+            return o;
+        }
+    }
+    arch::preempt_enable();
+    small_slow(o, class, layout).0
+}
+
+/// The last object in use of a span of ours was freed. Lowers the preempt count.
+#[cold]
+#[inline(never)]
+fn last(s: *const Span) {
+    // SAFETY: records live for ever.
+    let s = unsafe { &*s };
+    // SAFETY: this core's own cache, which owns the span, and preemption is off.
+    unsafe { &mut *mcache::this() }.retire(s);
+    arch::preempt_enable();
+}
+
 /// The cache missed, or a sample is due for `o` which it gave. Also tells whether the object is known to be zero.
 #[cold]
 #[inline(never)]
@@ -148,28 +216,23 @@ fn small_slow(o: *mut u8, class: usize, layout: Layout) -> (*mut u8, bool) {
     if memdebug::is_on() {
         return (memdebug::alloc(layout), false);
     }
-    let mut got = (!o.is_null()).then_some((o, false));
+    let mut got = None;
     for again in [true, false] {
-        if got.is_some() {
+        let here = PreemptGuard::new();
+        got = mcache::with(|mc| {
+            let got = if o.is_null() { mc.alloc_slow(class, layout.size())? } else { (o, false) };
+            Some((got, profile::take_turn(&mut mc.until_sample)))
+        });
+        drop(here);
+        if got.is_some() || !(again && reclaim::run()) {
             break;
         }
-        {
-            let _here = PreemptGuard::new();
-            got = mcache::with(|mc| mc.alloc_slow(class, layout.size()));
-        }
-        if got.is_none() && !(again && reclaim::run()) {
-            return (ptr::null_mut(), false);
-        }
     }
-    let Some((o, zero)) = got else { return (ptr::null_mut(), false) };
-    let due = {
-        let _here = PreemptGuard::new();
-        mcache::with(|mc| profile::take_turn(&mut mc.until_sample))
-    };
+    let Some((got, due)) = got else { return (ptr::null_mut(), false) };
     if due {
-        profile::sample(o, TABLE[class].size as usize);
+        profile::sample(got.0, TABLE[class].size as usize);
     }
-    (o, zero)
+    got
 }
 
 /// Whole pages.
@@ -201,17 +264,20 @@ pub(crate) fn whole_pages(layout: Layout) -> (*mut u8, bool) {
     (o, s.needs_zero.load(Relaxed) == 0)
 }
 
+/// A free that is not the fast path's. Lowers the preempt count.
 #[cold]
 #[inline(never)]
 fn free_slow(s: *const Span, o: *mut u8, layout: Layout) {
-    if memdebug::is_on() && memdebug::free(o, layout) {
-        return;
+    // SAFETY: records live for ever.
+    let s = unsafe { &*s };
+    if memdebug::is_on() {
+        memdebug::free(o, layout);
+    } else if s.is_small() && !s.owner.is_sampled() {
+        mcache::with(|mc| mc.free_slow(s, o));
+    } else {
+        give_back(s, o, layout);
     }
-    // SAFETY: records live for ever; null only if the address was never ours.
-    let Some(s) = (unsafe { s.as_ref() }) else {
-        memdebug::bad_free(o, layout, "no allocation is there");
-    };
-    give_back(s, o, layout);
+    arch::preempt_enable();
 }
 
 /// Frees a block of a known span. Preemption is off.

@@ -144,7 +144,13 @@ impl Block {
         for i in known {
             // SAFETY: inside our block.
             let got = unsafe { self.at.add(i).read() };
-            assert_eq!(got, self.byte(i), "{:?} at {:p}: byte {i} changed", self.layout, self.at);
+            assert_eq!(
+                got,
+                self.byte(i),
+                "{:?} at {:p}: byte {i} changed",
+                self.layout,
+                self.at
+            );
         }
     }
     fn realloc(&mut self, new: usize) {

@@ -43,6 +43,5 @@ pub(crate) fn allows(frames: usize) -> bool {
     let free = frames::free_count();
     let reserve = RESERVE + RESERVE_PER_CORE * crate::arch::core_count();
     let used = frames::total_count().saturating_sub(free);
-    frames.saturating_add(reserve) <= free
-        && used.saturating_add(frames) <= LIMIT.load(Ordering::Relaxed)
+    frames.saturating_add(reserve) <= free && used.saturating_add(frames) <= LIMIT.load(Ordering::Relaxed)
 }

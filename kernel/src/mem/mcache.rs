@@ -31,7 +31,7 @@ use super::{
     mheap::{self, Stock},
     owner::{Freed, SHARED},
     profile,
-    span::{List, PIN, Span},
+    span::{List, NOBODY, PIN, Span},
 };
 use crate::{
     arch::MAX_CORES,
@@ -43,8 +43,6 @@ const KEEP: usize = 64 * 1024;
 /// Bytes carved off a fresh span at a time, at least one object.
 const CARVE: usize = 2048;
 
-/// Stands in for "no current span": nothing on any of its lists.
-static EMPTY: Span = Span::dead();
 
 /// One P's cache.
 #[repr(C, align(128))]
@@ -64,7 +62,7 @@ unsafe impl Send for MCache {}
 impl MCache {
     const fn new(tag: u16) -> MCache {
         MCache {
-            current: [&raw const EMPTY; CLASSES],
+            current: [&raw const NOBODY; CLASSES],
             mallocs: [0; CLASSES],
             until_sample: profile::RATE,
             tag,
@@ -104,55 +102,55 @@ pub(crate) fn none() -> *mut MCache {
     NO_CACHE.0.get()
 }
 
-/// Pops an object of `class`; null if it takes more than that.
+/// Pops an object of `class` (null if it takes more than that); also says whether the caller has to look closer: there is no
+/// object, or a sample is due.
 ///
 /// # Safety
 /// 1. `mc` is this core's pointer, and preemption is off.
 #[inline(always)]
-pub(crate) unsafe fn pop(mc: *mut MCache, class: usize, size: usize) -> *mut u8 {
+pub(crate) unsafe fn pop(mc: *mut MCache, class: usize, size: usize) -> (*mut u8, bool) {
     // SAFETY: 1.: nobody else uses the cache now.
     let mc = unsafe { &mut *mc };
     // SAFETY: `class` is below CLASSES: it comes from the class table.
     let span = unsafe { *mc.current.get_unchecked(class) };
-    // SAFETY: a current span is ours; of `EMPTY`, which is nobody's, nothing can be popped.
+    // SAFETY: a current span is ours; of `NOBODY`, which is nobody's, nothing can be popped.
     let o = unsafe { (*span).pop() };
-    if !o.is_null() {
-        // SAFETY: as above.
-        unsafe { *mc.mallocs.get_unchecked_mut(class) += 1 };
-        mc.until_sample -= size as i64;
+    if o.is_null() {
+        return (o, true);
     }
-    o
+    // SAFETY: as above.
+    unsafe { *mc.mallocs.get_unchecked_mut(class) += 1 };
+    mc.until_sample -= size as i64;
+    (o, mc.until_sample < 0)
 }
 
-/// Is the next sample due?
-///
-/// # Safety
-/// 1. As for [`pop`].
-#[inline(always)]
-pub(crate) unsafe fn sample_due(mc: *mut MCache) -> bool {
-    // SAFETY: 1.
-    unsafe { (*mc).until_sample < 0 }
+/// What became of [`push`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use = "only `Done` is the end of it"]
+pub(crate) enum Push {
+    /// The object is on its span's list.
+    Done,
+    /// That, and the span is empty: [`MCache::retire`] it.
+    Last,
+    /// Nothing happened: the cache does not own the span, or there is a sampled object in it.
+    NotOurs,
 }
 
-/// Pushes `o` onto its span's list if this cache owns the span; false if it takes more than that.
+/// Pushes `o` onto its span's list if this cache owns the span.
 ///
 /// # Safety
 /// 1. As for [`pop`]. 2. `o` is a live object of `span`, given up by its user.
 #[inline(always)]
-pub(crate) unsafe fn push(mc: *mut MCache, span: *const Span, o: *mut u8) -> bool {
+pub(crate) unsafe fn push(mc: *mut MCache, span: *const Span, o: *mut u8) -> Push {
     // SAFETY: 1.
     let tag = unsafe { (*mc).tag };
     // SAFETY: records live for ever.
     let s = unsafe { &*span };
     if !s.owner.is_plainly(tag) {
-        return false;
+        return Push::NotOurs;
     }
     // SAFETY: 2., and the span is ours.
-    if unsafe { s.push(o) } {
-        // SAFETY: 1.
-        unsafe { &mut *mc }.retire(s);
-    }
-    true
+    if unsafe { s.push(o) } { Push::Last } else { Push::Done }
 }
 
 /// Runs `f` on this core's cache, or on the shared one if the core has none. Preemption is off.
@@ -173,7 +171,7 @@ pub(crate) fn this() -> *mut MCache {
 
 impl MCache {
     fn current(&self, class: usize) -> &'static Span {
-        // SAFETY: records, and `EMPTY`, live for ever.
+        // SAFETY: records, and `NOBODY`, live for ever.
         unsafe { &*self.current[class] }
     }
 
@@ -182,10 +180,10 @@ impl MCache {
     pub(crate) fn alloc_slow(&mut self, class: usize, size: usize) -> Option<(*mut u8, bool)> {
         loop {
             let s = self.current(class);
-            // SAFETY: a current span is ours, and of `EMPTY` nothing can be popped.
+            // SAFETY: a current span is ours, and of `NOBODY` nothing can be popped.
             let mut o = unsafe { s.pop() };
             let mut zero = false;
-            if o.is_null() && !ptr::eq(s, &raw const EMPTY) {
+            if o.is_null() && !ptr::eq(s, &raw const NOBODY) {
                 o = carve(s, class);
                 zero = !o.is_null() && s.needs_zero.load(Relaxed) == 0;
             }
@@ -201,7 +199,7 @@ impl MCache {
     /// Makes sure that the current span has an object, if there is memory.
     fn next_span(&mut self, class: usize) -> Option<()> {
         let s = self.current(class);
-        if !ptr::eq(s, &raw const EMPTY) {
+        if !ptr::eq(s, &raw const NOBODY) {
             loop {
                 // SAFETY: the current span is ours.
                 if unsafe { s.collect() } {
@@ -213,22 +211,29 @@ impl MCache {
                 }
                 s.used.store(s.used() | PIN, Relaxed);
             }
-            self.current[class] = &raw const EMPTY;
+            self.current[class] = &raw const NOBODY;
         }
-        let s = match self.partial[class].pop() {
-            Some(s) => s,
-            None => match mcentral::take(class, self.tag) {
-                Some(s) => {
-                    // SAFETY: ours since `take`.
-                    unsafe { s.collect() };
-                    s
-                }
-                None => mheap::alloc_small(&mut self.stock, class, self.tag)?,
-            },
-        };
+        let s = self
+            .worthy(class)
+            .or_else(|| mcentral::take(class, self.tag))
+            .or_else(|| mheap::alloc_small(&mut self.stock, class, self.tag))
+            .or_else(|| self.partial[class].pop())?;
+        // SAFETY: ours, from wherever it came.
+        unsafe { s.collect() };
         s.used.store(s.used() | PIN, Relaxed);
         self.current[class] = s;
         Some(())
+    }
+
+    /// Takes a partial span that is worth the trip: a quarter of it is free, three quarters if it has few objects. A program
+    /// that frees in the order it allocates would else be given, again and again, the span it is just emptying, one object at
+    /// a time. The price is bounded: what is passed over is in use by a quarter at least, and the list is short.
+    fn worthy(&mut self, class: usize) -> Option<&'static Span> {
+        let n = TABLE[class].objects;
+        let least = if n <= 16 { n * 3 / 4 } else { n / 4 };
+        let s = self.partial[class].iter().find(|s| n - s.used() >= least)?;
+        self.partial[class].remove(s);
+        Some(s)
     }
 
     /// Frees `o`, an object of `s`, which is a small span.
@@ -260,7 +265,7 @@ impl MCache {
 
     /// A partial span of ours has become empty: keep one of them, give the others back.
     #[cold]
-    fn retire(&mut self, s: &'static Span) {
+    pub(crate) fn retire(&mut self, s: &'static Span) {
         let list = &mut self.partial[usize::from(s.class())];
         if list.len() > 1 {
             list.remove(s);
@@ -282,9 +287,9 @@ impl MCache {
     pub(crate) fn flush(&mut self) {
         for class in 0..CLASSES {
             let s = self.current(class);
-            if !ptr::eq(s, &raw const EMPTY) {
+            if !ptr::eq(s, &raw const NOBODY) {
                 s.used.store(s.used(), Relaxed);
-                self.current[class] = &raw const EMPTY;
+                self.current[class] = &raw const NOBODY;
                 give_away(s, class, self.tag);
             }
             while let Some(s) = self.partial[class].pop() {
@@ -296,7 +301,7 @@ impl MCache {
 
     /// Spans it owns in `class`, current and partial, for statistics.
     pub(crate) fn spans(&self, class: usize) -> usize {
-        usize::from(!ptr::eq(self.current[class], &raw const EMPTY)) + self.partial[class].len()
+        usize::from(!ptr::eq(self.current[class], &raw const NOBODY)) + self.partial[class].len()
     }
 }
 

@@ -98,10 +98,10 @@ pub(crate) fn alloc(layout: Layout) -> *mut u8 {
     o
 }
 
-/// Checks and frees a block. Always true: there is nothing else to do.
-pub(crate) fn free(o: *mut u8, layout: Layout) -> bool {
+/// Checks and frees a block.
+pub(crate) fn free(o: *mut u8, layout: Layout) {
     // SAFETY: only the map's slot is read; `o` is a heap address or the caller's contract is broken.
-    if unsafe { span::of(o) }.is_null() {
+    if unsafe { (*span::of(o)).class() } == span::DEAD {
         bad_free(o, layout, "no allocation is there");
     }
     // SAFETY: heap memory; what it says is checked.
@@ -131,7 +131,6 @@ pub(crate) fn free(o: *mut u8, layout: Layout) -> bool {
     } else if let Some(old) = KEPT.lock().swap(o) {
         release(old);
     }
-    true
 }
 
 /// The quarantine: a ring.

@@ -30,7 +30,7 @@ use super::{
     classes::{PAGE, TABLE},
     owner::NOT_SMALL,
     pages::{self, CHUNK, Chunk, PageAlloc, Summary, Word},
-    span::{self, DEAD, LARGE, List, Span},
+    span::{self, DEAD, LARGE, List, NOBODY, Span},
 };
 use crate::lock::{Rank, SpinGuard, SpinLock};
 
@@ -101,6 +101,8 @@ impl Inner {
         if from + n > self.pages.capacity() || !backing::back_map(from, n) {
             return false;
         }
+        // SAFETY: the new arenas' part of the map exists, and nobody has pages there.
+        unsafe { span::set_map(backing::heap_base() + from * PAGE, n, &NOBODY) };
         GROWN.store(from + n, Ordering::Release);
         self.pages.release(from, n);
         true
@@ -282,7 +284,7 @@ fn publish(s: &'static Span, page: usize, n: usize, class: u8, fresh: bool) {
     s.used.store(0, Relaxed);
     s.fresh.store(0, Relaxed);
     // SAFETY: the pages are ours, and come from arenas that exist.
-    unsafe { span::set_map(base, n, ptr::from_ref(s).cast_mut()) };
+    unsafe { span::set_map(base, n, s) };
 }
 
 /// A span of `n` pages for one allocation, its first page a multiple of `align`.
@@ -305,7 +307,7 @@ pub(crate) fn free(s: &'static Span) {
     s.owner.reset(NOT_SMALL);
     s.class.store(DEAD, Relaxed);
     // SAFETY: the pages are ours until `release` below.
-    unsafe { span::set_map(s.base(), n, ptr::null_mut()) };
+    unsafe { span::set_map(s.base(), n, &NOBODY) };
     let mut h = HEAP.lock();
     h.pages.release(page, n);
     h.records.push(s);
@@ -314,10 +316,9 @@ pub(crate) fn free(s: &'static Span) {
 /// Changes the size of a large span in place; false if there is no room behind it, or no memory.
 pub(crate) fn resize_large(s: &'static Span, n: usize) -> bool {
     let (page, old) = ((s.base() - backing::heap_base()) / PAGE, s.pages());
-    let raw = ptr::from_ref(s).cast_mut();
     if n < old {
         // SAFETY: the tail is ours until it is released.
-        unsafe { span::set_map(s.base() + n * PAGE, old - n, ptr::null_mut()) };
+        unsafe { span::set_map(s.base() + n * PAGE, old - n, &NOBODY) };
         HEAP.lock().pages.release(page + n, old - n);
         IN_USE[1].fetch_sub(old - n, Relaxed);
     } else if n > old {
@@ -341,7 +342,7 @@ pub(crate) fn resize_large(s: &'static Span, n: usize) -> bool {
         }
         drop(h);
         // SAFETY: the pages are ours since `take_at`.
-        unsafe { span::set_map(s.base() + old * PAGE, more, raw) };
+        unsafe { span::set_map(s.base() + old * PAGE, more, s) };
         IN_USE[1].fetch_add(more, Relaxed);
     }
     s.pages.store(n as u32, Relaxed);

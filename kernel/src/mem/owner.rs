@@ -38,7 +38,7 @@
 //!
 //! Bit 14 of the owner says that a sampled object lives here (`profile.rs`): the owner's fast path compares the whole field, so
 //! this bit sends it the slow way without a further test.
-#![forbid(unsafe_code)]
+#![cfg_attr(not(test), forbid(unsafe_code))] // the models need cells
 
 use crate::shim::{AtomicU64, Ordering};
 
@@ -186,7 +186,13 @@ impl Owner {
 
     /// The owner takes the remote list: its head (index + 1) and length.
     pub(crate) fn take_remote(&self) -> (u16, u16) {
-        let taken = self.change(|w| (w.count > 0).then_some(Word { count: 0, head: 0, ..w }));
+        let taken = self.change(|w| {
+            (w.count > 0).then_some(Word {
+                count: 0,
+                head: 0,
+                ..w
+            })
+        });
         taken.map_or((0, 0), |w| (w.head, w.count))
     }
 

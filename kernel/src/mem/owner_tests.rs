@@ -9,7 +9,10 @@ mod plain {
         let o = Owner::new(3);
         assert!(o.is_plainly(3) && !o.is_plainly(4));
         assert!(o.give_up_full(3));
-        assert_eq!(o.free(5, 9, |_| unreachable!("adoption links nothing")), Freed::Adopted);
+        assert_eq!(
+            o.free(5, 9, |_| unreachable!("adoption links nothing")),
+            Freed::Adopted
+        );
         // Somebody else frees two; the owner may not give it up, but takes them.
         let mut links = vec![];
         assert_eq!(o.free(6, 1, |h| links.push(h)), Freed::Pushed);
@@ -23,7 +26,15 @@ mod plain {
         assert!(o.to_central(2));
         assert_eq!(o.free(1, 0, |_| ()), Freed::Pushed);
         assert_eq!(o.free(1, 2, |_| ()), Freed::Emptied);
-        assert_eq!(o.get(), Word { owner: CENTRAL, live: 0, count: 2, head: 3 });
+        assert_eq!(
+            o.get(),
+            Word {
+                owner: CENTRAL,
+                live: 0,
+                count: 2,
+                head: 3
+            }
+        );
         o.from_central(2);
         assert_eq!(o.take_remote(), (3, 2));
     }
@@ -132,10 +143,18 @@ mod models {
                 .map(|t| t.join().unwrap())
                 .filter(|r| *r == Freed::Adopted)
                 .count();
-            assert_eq!(adopted, usize::from(gave_up), "given up and adopted once, or neither");
+            assert_eq!(
+                adopted,
+                usize::from(gave_up),
+                "given up and adopted once, or neither"
+            );
             s.collect();
             assert_eq!(s.local(), 2);
-            assert_ne!(s.owner.get().owner, FULL, "a span with free objects is somebody's");
+            assert_ne!(
+                s.owner.get().owner,
+                FULL,
+                "a span with free objects is somebody's"
+            );
         });
     }
 
@@ -179,7 +198,11 @@ mod models {
                 }
                 taken
             };
-            let reaped = others.into_iter().map(|t| t.join().unwrap()).filter(|r| *r).count();
+            let reaped = others
+                .into_iter()
+                .map(|t| t.join().unwrap())
+                .filter(|r| *r)
+                .count();
             assert_eq!(
                 usize::from(kept) + usize::from(taken) + reaped,
                 1,

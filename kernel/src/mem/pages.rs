@@ -158,7 +158,17 @@ impl PageAlloc {
     pub const fn empty() -> Self {
         PageAlloc {
             chunks: &mut [],
-            tree: [&mut [], &mut [], &mut [], &mut [], &mut [], &mut [], &mut [], &mut [], &mut []],
+            tree: [
+                &mut [],
+                &mut [],
+                &mut [],
+                &mut [],
+                &mut [],
+                &mut [],
+                &mut [],
+                &mut [],
+                &mut [],
+            ],
             levels: 0,
             free: 0,
             free_released: 0,
@@ -270,8 +280,8 @@ impl PageAlloc {
 
     /// Takes exactly `page..page + n` if all of it is free: a span grows in place.
     pub fn take_at(&mut self, page: usize, n: usize) -> bool {
-        let fits = page + n <= self.capacity()
-            && pieces(page, n).all(|(c, w, m)| self.chunks[c].free[w] & m == m);
+        let fits =
+            page + n <= self.capacity() && pieces(page, n).all(|(c, w, m)| self.chunks[c].free[w] & m == m);
         if fits {
             self.mark_used(page, n);
         }
@@ -327,7 +337,11 @@ impl PageAlloc {
                     node = i;
                     continue 'down;
                 }
-                run = if s.end as usize == full { run + full } else { s.end as usize };
+                run = if s.end as usize == full {
+                    run + full
+                } else {
+                    s.end as usize
+                };
             }
             return None;
         }
@@ -352,7 +366,12 @@ impl PageAlloc {
         self.next_set(page, end, |c, w| c.released[w])
     }
 
-    fn next_set(&self, mut page: usize, end: usize, bits: impl Fn(&Chunk, usize) -> u64) -> Option<(usize, usize)> {
+    fn next_set(
+        &self,
+        mut page: usize,
+        end: usize,
+        bits: impl Fn(&Chunk, usize) -> u64,
+    ) -> Option<(usize, usize)> {
         while page < end {
             let w = bits(&self.chunks[page / CHUNK], page % CHUNK / 64) >> (page % 64);
             if w == 0 {

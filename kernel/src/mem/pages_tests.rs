@@ -124,7 +124,10 @@ fn released_pages_are_counted_and_found() {
     assert_eq!(a.free_count(), (1024, 934));
     assert_eq!(a.take_backed(0, 1000, false), Some((10, 54)));
     let w = a.take_word().unwrap();
-    assert_eq!((w.base, w.free.count_ones(), w.released.count_ones()), (0, 10, 10));
+    assert_eq!(
+        (w.base, w.free.count_ones(), w.released.count_ones()),
+        (0, 10, 10)
+    );
     a.put_word(w);
     a.set_released(10, 54, true);
     a.release(10, 54);

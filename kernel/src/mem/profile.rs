@@ -124,6 +124,22 @@ impl Tables {
         let start = (at >> 3).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
         (0..64).map(move |i| (start + i) % LIVE)
     }
+
+    /// The slot of a live sample. A slot that was never used ends the search.
+    fn find(&self, at: usize) -> Option<usize> {
+        Self::probe(at)
+            .take_while(|&i| self.live[i].at != 0)
+            .find(|&i| self.live[i].at == at)
+    }
+
+    /// Frees a slot: as never used if nothing can lie behind it, and then also the ones before it.
+    fn clear(&mut self, mut i: usize) {
+        self.live[i].at = 1;
+        while self.live[i].at == 1 && self.live[(i + 1) % LIVE].at == 0 {
+            self.live[i].at = 0;
+            i = (i + LIVE - 1) % LIVE;
+        }
+    }
 }
 
 /// What a sample of `size` bytes stands for: bytes, objects.
@@ -161,25 +177,30 @@ pub(crate) fn sample(o: *mut u8, size: usize) {
     };
     // SAFETY: `o` is a live allocation.
     let s = unsafe { &*span::of(o) };
-    s.samples.fetch_add(1, Relaxed);
+    let first = s.samples.fetch_add(1, Relaxed) == 0;
+    s.sampled.store(if first { o.addr() } else { 0 }, Relaxed);
     s.owner.set_sampled(true);
 }
 
 /// An object of a span with samples is freed.
 #[cold]
 pub(crate) fn on_free(s: &Span, o: *mut u8) {
+    // Most often there is one, and it is another.
+    let only = s.sampled.load(Relaxed);
+    if only != 0 && only != o.addr() {
+        return;
+    }
     let mut t = TABLES.lock();
     let Some(t) = &mut *t else { return };
-    let Some(slot) = Tables::probe(o.addr()).find(|&i| t.live[i].at == o.addr()) else {
-        return;
-    };
+    let Some(slot) = t.find(o.addr()) else { return };
     let Live { size, bucket, .. } = t.live[slot];
-    t.live[slot].at = 1;
+    t.clear(slot);
     let b = &mut t.buckets[bucket as usize];
     let (bytes, objects) = weight(size as usize);
     b.count[1] += 1;
     b.bytes[1] += bytes;
     b.objects[1] += objects;
+    s.sampled.store(0, Relaxed); // which of the others is left is not worth finding out
     if s.samples.fetch_sub(1, Relaxed) == 1 {
         s.owner.set_sampled(false);
     }

@@ -25,8 +25,8 @@ use core::{
 };
 
 use super::{
-    backing::{heap_base, map_base},
-    classes::{Class, PAGE, PAGE_SHIFT, TABLE},
+    backing::{self, heap_base},
+    classes::{Class, PAGE, TABLE},
     owner::{NOT_SMALL, Owner},
 };
 
@@ -36,6 +36,10 @@ pub(crate) const LARGE: u8 = 0xfe;
 pub(crate) const DEAD: u8 = 0xff;
 /// Added to `used` while the span is somebody's current one, so that it does not count as empty.
 pub(crate) const PIN: u32 = 1 << 31;
+
+/// Stands in where there is no span: what the map says of free pages, and a cache of a class it has nothing of. There is
+/// nothing on its lists and nobody owns it, so the fast paths need no test for null.
+pub(crate) static NOBODY: Span = Span::dead();
 
 /// A free object: the next one.
 pub(crate) type Link = *mut u8;
@@ -54,6 +58,8 @@ pub(crate) struct Span {
     pub(crate) needs_zero: AtomicU8,
     /// Live objects of it that the heap profile knows. Changed under the profile's lock.
     pub(crate) samples: AtomicU32,
+    /// The address of the only one of them; 0 if there are more, or have been.
+    pub(crate) sampled: AtomicUsize,
     /// Bytes asked for, of a large span.
     pub(crate) size: AtomicUsize,
     /// Neighbours in a list: the owner's partial list, mcentral's, or the free records.
@@ -80,6 +86,7 @@ impl Span {
             class: AtomicU8::new(DEAD),
             needs_zero: AtomicU8::new(1),
             samples: AtomicU32::new(0),
+            sampled: AtomicUsize::new(0),
             size: AtomicUsize::new(0),
             next: AtomicPtr::new(ptr::null_mut()),
             prev: AtomicPtr::new(ptr::null_mut()),
@@ -183,8 +190,7 @@ impl Span {
 /// The slot of the map for a heap address.
 #[inline(always)]
 fn slot(addr: usize) -> *const AtomicPtr<Span> {
-    let i = (addr - heap_base()) >> PAGE_SHIFT;
-    ptr::with_exposed_provenance(map_base() + i * size_of::<AtomicPtr<Span>>())
+    ptr::with_exposed_provenance(backing::slot(addr))
 }
 
 /// The span of a live heap address.
@@ -202,14 +208,16 @@ pub(crate) unsafe fn of(addr: *const u8) -> *const Span {
 pub(crate) fn at_page(page: usize) -> Option<&'static Span> {
     debug_assert!(page < super::mheap::grown_pages(), "beyond the last arena");
     // SAFETY: the arena exists (the caller's duty, checked above); records are never freed.
-    unsafe { (*slot(heap_base() + page * PAGE)).load(Relaxed).as_ref() }
+    let s = unsafe { &*(*slot(heap_base() + page * PAGE)).load(Relaxed) };
+    (s.class() != DEAD).then_some(s)
 }
 
-/// Points the map's slots of `pages` pages from `base` at `span` (null: nobody's).
+/// Points the map's slots of `pages` pages from `base` at `span`.
 ///
 /// # Safety
 /// 1. The caller owns these pages, and their arena exists.
-pub(crate) unsafe fn set_map(base: usize, pages: usize, span: *mut Span) {
+pub(crate) unsafe fn set_map(base: usize, pages: usize, span: &'static Span) {
+    let span = ptr::from_ref(span).cast_mut();
     for i in 0..pages {
         // SAFETY: 1.
         unsafe { (*slot(base + i * PAGE)).store(span, Relaxed) };

@@ -27,7 +27,9 @@ pub fn init() {
     if let Some(text) = opts::get("memlimit") {
         match opts::bytes(text) {
             Some(n) => _ = limit::set_memory_limit(Some(n as usize)),
-            None => crate::println!("memlimit={text}: not a number of bytes (K, M and G are understood); no limit"),
+            None => crate::println!(
+                "memlimit={text}: not a number of bytes (K, M and G are understood); no limit"
+            ),
         }
     }
 }

@@ -24,6 +24,13 @@ pub fn preempt_disable() {}
 /// Nothing to turn on here.
 #[inline(always)]
 pub fn preempt_enable() {}
+/// Nothing to turn on here, and nobody wants the core.
+#[inline(always)]
+pub fn preempt_lower() -> bool {
+    false
+}
+/// Nobody wants the core here.
+pub fn preempt_wanted() {}
 /// Always 0 here.
 pub fn preempt_count() -> u32 {
     0

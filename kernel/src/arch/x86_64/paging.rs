@@ -7,7 +7,7 @@
 //! | `0xffff_c000_0000_0000` | goroutine stacks: leaf tables come with a slot, pages by fault | 4 KiB |
 //! | `0xffff_d000_0000_0000` | devices, uncached; address = physical + this | 4 KiB |
 //! | `0xffff_e000_0000_0000` | the heap: frames come and go behind free pages | 4 KiB |
-//! | `0xffff_e800_0000_0000` | the map from heap pages to spans, as far as there are arenas | 4 KiB |
+//! | `0xffff_fff8_0000_0000` | the map from heap pages to spans, as far as there are arenas | 4 KiB |
 //! | `0xffff_ffff_8000_0000` | the kernel image: text RX, rodata R, data RW+NX | 4 KiB |
 //!
 //! **Who may do what.** Intermediate entries only ever go from absent to present, under [`GROW`], and stay; so a
@@ -36,8 +36,9 @@ pub const STACK_REGION: u64 = 0xffff_c000_0000_0000;
 pub const STACK_REGION_END: u64 = MMIO;
 /// Where the heap lies (1 TiB).
 pub const HEAP_REGION: u64 = 0xffff_e000_0000_0000;
-/// The map from the heap's pages to their spans (1 GiB).
-pub const SPAN_MAP_REGION: u64 = 0xffff_e800_0000_0000;
+/// The map from the heap's pages to their spans (1 GiB): where it lies makes the slot of an address two shifts, with sign
+/// extension (`mem::backing::slot`).
+pub const SPAN_MAP_REGION: u64 = (HEAP_REGION as i64 >> 13 << 3) as u64;
 /// Where devices are mapped.
 const MMIO: u64 = 0xffff_d000_0000_0000;
 
@@ -300,11 +301,12 @@ fn build(info: &BootInfo) -> Result<(), NoFrames> {
         virt += PAGE;
     }
     // The devices' and stacks' top entries, so that the root never changes again.
-    for region in (STACK_REGION..STACK_REGION_END)
-        .step_by(1 << 39)
-        .take(1)
-        .chain([MMIO, HEAP_REGION, HEAP_REGION + (1 << 39), SPAN_MAP_REGION])
-    {
+    for region in (STACK_REGION..STACK_REGION_END).step_by(1 << 39).take(1).chain([
+        MMIO,
+        HEAP_REGION,
+        HEAP_REGION + (1 << 39),
+        SPAN_MAP_REGION,
+    ]) {
         descend(entry(root, 4, region))?;
     }
     ROOT.store(root, Ordering::Release);

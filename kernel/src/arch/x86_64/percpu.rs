@@ -218,6 +218,18 @@ pub fn preempt_enable() {
     };
 }
 
+/// Lowers the preempt count; true if it became 0 and a preemption is wanted: the caller then calls [`preempt_wanted`],
+/// at a place that suits it.
+#[inline(always)]
+pub fn preempt_lower() -> bool {
+    // SAFETY: one instruction on this core's own word.
+    unsafe {
+        asm!("dec dword ptr gs:[{off}]", "jz {slow}", off = const offset_of!(Core, preempt),
+             slow = label { return true }, options(nostack))
+    };
+    false
+}
+
 /// The preempt count, without the flag.
 #[inline(always)]
 pub fn preempt_count() -> u32 {
@@ -237,9 +249,10 @@ pub fn set_preempt_hook(f: fn()) {
 
 static PREEMPT_HOOK: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
 
+/// Yields, if this is a place for that.
 #[cold]
 #[inline(never)]
-fn preempt_wanted() {
+pub fn preempt_wanted() {
     // With interrupts off, or in a handler, the request stays pending: the next lowering sees it.
     if !irqs_on() || current_g().is_null() {
         return;
