@@ -71,7 +71,7 @@ gdb: kernel ## QEMU waits, gdb attaches with symbols
 	@boot/run gdb $(KERNEL)
 
 bench: setup ## benchmarks inside QEMU (ICOUNT=1 counts instructions; T=file OUT=file)
-	@OPTS="$(if $(ICOUNT),bench.scale=0.1) $(OPTS)" MEM=$(or $(MEM),2G) SMP=$(or $(SMP),$(if $(ICOUNT),1,4)) TIMEOUT=$(or $(TIMEOUT),1800) \
+	@OPTS="$(if $(ICOUNT),bench.scale=0.1) memprofile=off $(OPTS)" MEM=$(or $(MEM),2G) SMP=$(or $(SMP),$(if $(ICOUNT),1,4)) TIMEOUT=$(or $(TIMEOUT),1800) \
 		cargo bench --quiet -p burrow-benches $(if $(T),--bench $(T)) $(if $(OUT),| tee $(OUT))
 
 soak: setup ## N rounds of the stress tests with varied SMP and SEED, logged in docs/soak.log

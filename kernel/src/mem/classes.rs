@@ -9,8 +9,8 @@
 //! - from 1024 on seven, from 8192 on six *geometric* steps per doubling: `2^k · 2^(i/s)`, rounded up to a multiple of 64
 //!   (128 from 8192 on), so that neighbours differ by at most 1/7 everywhere above 128 bytes.
 //!
-//! A class's span has the fewest pages that hold 16 objects (10 from 2 KiB on) with a tail (what is left behind the last
-//! object) of at most 1/8 of the span. So the slow path, which handles whole spans, is taken at most every tenth time even by
+//! A class's span has the fewest pages that hold 16 objects (12 from 2 KiB on) with a tail (what is left behind the last
+//! object) of at most 1/8 of the span. So the slow path, which handles whole spans, is taken at most every twelfth time even by
 //! a program that frees in the order it allocates. Refused: a fixed span size (tails of up to a half for the big classes);
 //! fewest pages alone, as Go has it (one 32 KiB object to a span: each allocation and each free was a slow one).
 //!
@@ -68,7 +68,7 @@ const fn root(n: u128, s: u32) -> u64 {
 
 const fn class(size: u64) -> Class {
     let size = size as usize;
-    let least = if size <= 2048 { 16 } else { 10 };
+    let least = if size <= 2048 { 16 } else { 12 };
     let mut pages = 1;
     while (pages * PAGE) % size > pages * PAGE / 8 || pages * PAGE < size * least {
         pages += 1;

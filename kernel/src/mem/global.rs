@@ -98,7 +98,7 @@ unsafe impl GlobalAlloc for KernelHeap {
             return unsafe { self.move_to(o, layout, new) };
         }
         // SAFETY: a live allocation of ours.
-        let s = unsafe { &*span::of(o) };
+        let s = unsafe { span::of(o) };
         if resize_in_place(s, new_size) {
             return o;
         }
@@ -182,16 +182,15 @@ fn yield_with(o: *mut u8) -> *mut u8 {
 #[cold]
 #[inline(never)]
 fn miss(mut o: *mut u8, class: usize, layout: Layout) -> *mut u8 {
-    // SAFETY: this core's own cache, preemption is off. The one that stands for "no P" is only compared.
-    if o.is_null()
-        && mcache::this() != mcache::none()
-        && let Some((got, _)) = unsafe { &mut *mcache::this() }.alloc_slow(class, layout.size())
-    {
-        o = got;
-        // SAFETY: as above.
-        if unsafe { (*mcache::this()).until_sample } >= 0 {
-            arch::preempt_enable();
-            return o;
+    if o.is_null() && mcache::this() != mcache::none() {
+        // SAFETY: this core's own cache, preemption is off.
+        let mc = unsafe { &mut *mcache::this() };
+        if let Some((got, _)) = mc.alloc_slow(class, layout.size()) {
+            if mc.until_sample >= 0 {
+                arch::preempt_enable();
+                return got;
+            }
+            o = got;
         }
     }
     arch::preempt_enable();
@@ -201,9 +200,7 @@ fn miss(mut o: *mut u8, class: usize, layout: Layout) -> *mut u8 {
 /// The last object in use of a span of ours was freed. Lowers the preempt count.
 #[cold]
 #[inline(never)]
-fn last(s: *const Span) {
-    // SAFETY: records live for ever.
-    let s = unsafe { &*s };
+fn last(s: &'static Span) {
     // SAFETY: this core's own cache, which owns the span, and preemption is off.
     unsafe { &mut *mcache::this() }.retire(s);
     arch::preempt_enable();
@@ -267,9 +264,7 @@ pub(crate) fn whole_pages(layout: Layout) -> (*mut u8, bool) {
 /// A free that is not the fast path's. Lowers the preempt count.
 #[cold]
 #[inline(never)]
-fn free_slow(s: *const Span, o: *mut u8, layout: Layout) {
-    // SAFETY: records live for ever.
-    let s = unsafe { &*s };
+fn free_slow(s: &'static Span, o: *mut u8, layout: Layout) {
     if memdebug::is_on() {
         memdebug::free(o, layout);
     } else if s.is_small() && !s.owner.is_sampled() {

@@ -7,10 +7,10 @@
 //! ```text
 //!  allocate:  current span's list ── empty ─► carve fresh objects ─► take the remote list ─► give the span up as FULL
 //!                                                 └► next: own partial list ─► mcentral ─► mheap
-//!  free:      span is mine? push ── used = 0 ─► back to mheap (the list keeps one empty span)
+//!  free:      span is mine? push ── used = 0 ─► back to mheap (unless the list is very short)
 //!             else remote: owner.rs; adopted spans enter the partial list, a list too long gives its oldest to mcentral
 //! ```
-//! The release rule: a partial list holds at most [`KEEP`] bytes of spans, at least one span; a P that is switched off (or a
+//! The release rule: a partial list holds at most [`KEEP`] bytes of spans, but two spans at least; a P that is switched off (or a
 //! caller of `free_os_memory`) flushes everything ([`MCache::flush`]).
 //!
 //! **Without a P.** During boot, inside `blocking`, and with `memdebug`, a core's pointer shows [`NO_CACHE`], a cache that is
@@ -40,6 +40,8 @@ use crate::{
 
 /// Bytes of partial spans a cache keeps per class.
 const KEEP: usize = 64 * 1024;
+/// And never fewer than this many: one that is being emptied, and an empty one to allocate from meanwhile.
+const LEAST: usize = 2;
 /// Bytes carved off a fresh span at a time, at least one object.
 const CARVE: usize = 2048;
 
@@ -47,7 +49,7 @@ const CARVE: usize = 2048;
 /// One P's cache.
 #[repr(C, align(128))]
 pub(crate) struct MCache {
-    current: [*const Span; CLASSES],
+    current: [&'static Span; CLASSES],
     /// Objects handed out so far.
     pub(crate) mallocs: [u64; CLASSES],
     /// Bytes until the next allocation is sampled.
@@ -62,7 +64,7 @@ unsafe impl Send for MCache {}
 impl MCache {
     const fn new(tag: u16) -> MCache {
         MCache {
-            current: [&raw const NOBODY; CLASSES],
+            current: [&NOBODY; CLASSES],
             mallocs: [0; CLASSES],
             until_sample: profile::RATE,
             tag,
@@ -114,7 +116,7 @@ pub(crate) unsafe fn pop(mc: *mut MCache, class: usize, size: usize) -> (*mut u8
     // SAFETY: `class` is below CLASSES: it comes from the class table.
     let span = unsafe { *mc.current.get_unchecked(class) };
     // SAFETY: a current span is ours; of `NOBODY`, which is nobody's, nothing can be popped.
-    let o = unsafe { (*span).pop() };
+    let o = unsafe { span.pop() };
     if o.is_null() {
         return (o, true);
     }
@@ -139,13 +141,11 @@ pub(crate) enum Push {
 /// Pushes `o` onto its span's list if this cache owns the span.
 ///
 /// # Safety
-/// 1. As for [`pop`]. 2. `o` is a live object of `span`, given up by its user.
+/// 1. As for [`pop`]. 2. `o` is a live object of `s`, given up by its user.
 #[inline(always)]
-pub(crate) unsafe fn push(mc: *mut MCache, span: *const Span, o: *mut u8) -> Push {
+pub(crate) unsafe fn push(mc: *mut MCache, s: &Span, o: *mut u8) -> Push {
     // SAFETY: 1.
     let tag = unsafe { (*mc).tag };
-    // SAFETY: records live for ever.
-    let s = unsafe { &*span };
     if !s.owner.is_plainly(tag) {
         return Push::NotOurs;
     }
@@ -170,20 +170,15 @@ pub(crate) fn this() -> *mut MCache {
 }
 
 impl MCache {
-    fn current(&self, class: usize) -> &'static Span {
-        // SAFETY: records, and `NOBODY`, live for ever.
-        unsafe { &*self.current[class] }
-    }
-
     /// An object of `class`, and whether it is known to be zero. `None`: out of memory.
     #[cold]
     pub(crate) fn alloc_slow(&mut self, class: usize, size: usize) -> Option<(*mut u8, bool)> {
         loop {
-            let s = self.current(class);
+            let s = self.current[class];
             // SAFETY: a current span is ours, and of `NOBODY` nothing can be popped.
             let mut o = unsafe { s.pop() };
             let mut zero = false;
-            if o.is_null() && !ptr::eq(s, &raw const NOBODY) {
+            if o.is_null() && !ptr::eq(s, &NOBODY) {
                 o = carve(s, class);
                 zero = !o.is_null() && s.needs_zero.load(Relaxed) == 0;
             }
@@ -198,8 +193,8 @@ impl MCache {
 
     /// Makes sure that the current span has an object, if there is memory.
     fn next_span(&mut self, class: usize) -> Option<()> {
-        let s = self.current(class);
-        if !ptr::eq(s, &raw const NOBODY) {
+        let s = self.current[class];
+        if !ptr::eq(s, &NOBODY) {
             loop {
                 // SAFETY: the current span is ours.
                 if unsafe { s.collect() } {
@@ -211,7 +206,7 @@ impl MCache {
                 }
                 s.used.store(s.used() | PIN, Relaxed);
             }
-            self.current[class] = &raw const NOBODY;
+            self.current[class] = &NOBODY;
         }
         let s = self
             .worthy(class)
@@ -263,11 +258,11 @@ impl MCache {
         self.trim(class);
     }
 
-    /// A partial span of ours has become empty: keep one of them, give the others back.
+    /// A partial span of ours has become empty: keep it if there is at most one other, else give it back.
     #[cold]
     pub(crate) fn retire(&mut self, s: &'static Span) {
         let list = &mut self.partial[usize::from(s.class())];
-        if list.len() > 1 {
+        if list.len() > LEAST {
             list.remove(s);
             mheap::free(s);
         }
@@ -275,7 +270,7 @@ impl MCache {
 
     /// Gives the oldest partial span to mcentral while there are too many.
     fn trim(&mut self, class: usize) {
-        let most = (KEEP / (TABLE[class].pages as usize * PAGE)).max(1);
+        let most = (KEEP / (TABLE[class].pages as usize * PAGE)).max(LEAST);
         while self.partial[class].len() > most {
             let Some(oldest) = self.partial[class].iter().last() else { return };
             self.partial[class].remove(oldest);
@@ -286,10 +281,10 @@ impl MCache {
     /// Gives back everything: spans to mcentral or mheap, pages to mheap. By its user, or with the world stopped.
     pub(crate) fn flush(&mut self) {
         for class in 0..CLASSES {
-            let s = self.current(class);
-            if !ptr::eq(s, &raw const NOBODY) {
+            let s = self.current[class];
+            if !ptr::eq(s, &NOBODY) {
                 s.used.store(s.used(), Relaxed);
-                self.current[class] = &raw const NOBODY;
+                self.current[class] = &NOBODY;
                 give_away(s, class, self.tag);
             }
             while let Some(s) = self.partial[class].pop() {
@@ -301,7 +296,7 @@ impl MCache {
 
     /// Spans it owns in `class`, current and partial, for statistics.
     pub(crate) fn spans(&self, class: usize) -> usize {
-        usize::from(!ptr::eq(self.current[class], &raw const NOBODY)) + self.partial[class].len()
+        usize::from(!ptr::eq(self.current[class], &NOBODY)) + self.partial[class].len()
     }
 }
 

@@ -41,7 +41,7 @@ pub(crate) fn put(s: &'static Span, class: usize, used: u32) -> bool {
 pub(crate) fn take(class: usize, tag: u16) -> Option<&'static Span> {
     let mut list = CENTRALS[class].0.lock();
     let s = list.pop()?;
-    s.owner.from_central(tag);
+    s.owner.take_central(tag);
     Some(s)
 }
 

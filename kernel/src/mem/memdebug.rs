@@ -94,14 +94,14 @@ pub(crate) fn alloc(layout: Layout) -> *mut u8 {
     // SAFETY: as above.
     unsafe { o.write_bytes(NEW_BYTE, layout.size()) };
     // SAFETY: as above.
-    unsafe { o.add(layout.size()).write_bytes(RED_BYTE, RED) };
+    unsafe { o.wrapping_add(layout.size()).write_bytes(RED_BYTE, RED) };
     o
 }
 
 /// Checks and frees a block.
 pub(crate) fn free(o: *mut u8, layout: Layout) {
-    // SAFETY: only the map's slot is read; `o` is a heap address or the caller's contract is broken.
-    if unsafe { (*span::of(o)).class() } == span::DEAD {
+    // SAFETY: 1. by the caller's contract; if that is broken, the page fault will tell.
+    if unsafe { span::of(o) }.class() == span::DEAD {
         bad_free(o, layout, "no allocation is there");
     }
     // SAFETY: heap memory; what it says is checked.
@@ -118,7 +118,7 @@ pub(crate) fn free(o: *mut u8, layout: Layout) {
         bad(o, layout, "the red zone before the block was overwritten", Some(h));
     }
     // SAFETY: behind the user's bytes comes the red zone.
-    let red = unsafe { core::slice::from_raw_parts(o.add(h.size), RED) };
+    let red = unsafe { core::slice::from_raw_parts(o.wrapping_add(h.size), RED) };
     if red != [RED_BYTE; RED] {
         bad(o, layout, "the red zone behind the block was overwritten", Some(h));
     }
@@ -171,10 +171,10 @@ fn release(o: *mut u8) {
     }
     h.state = 0;
     let base = o.wrapping_sub(front(layout.align()));
-    // SAFETY: a live allocation of the heap.
-    if let (Some(s), Some(whole)) = (unsafe { span::of(base).as_ref() }, whole(layout)) {
+    if let Some(whole) = whole(layout) {
         let _here = PreemptGuard::new();
-        global::give_back(s, base, whole);
+        // SAFETY: 1. a live allocation of the heap.
+        global::give_back(unsafe { span::of(base) }, base, whole);
     }
 }
 

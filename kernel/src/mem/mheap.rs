@@ -90,7 +90,7 @@ pub(crate) fn init(capacity: usize) {
     // SAFETY: as above.
     let c = unsafe { core::slice::from_raw_parts_mut(at, chunks) };
     // SAFETY: behind the chunks; a Chunk's alignment is more than a Summary's.
-    let s = unsafe { core::slice::from_raw_parts_mut(at.add(chunks).cast::<Summary>(), summaries) };
+    let s = unsafe { core::slice::from_raw_parts_mut(at.wrapping_add(chunks).cast::<Summary>(), summaries) };
     HEAP.lock().pages = PageAlloc::new(c, s);
 }
 
@@ -126,9 +126,9 @@ impl Inner {
             let slab: *mut Span = backing::permanent(SLAB * size_of::<Span>())?.cast();
             for i in 0..SLAB {
                 // SAFETY: the i-th record of fresh memory that stays for ever.
-                unsafe { slab.add(i).write(Span::dead()) };
+                unsafe { slab.wrapping_add(i).write(Span::dead()) };
                 // SAFETY: initialised above.
-                self.records.push(unsafe { &*slab.add(i) });
+                self.records.push(unsafe { &*slab.wrapping_add(i) });
             }
             self.made += SLAB;
         }

@@ -210,7 +210,7 @@ impl Owner {
     }
 
     /// (5): takes it from mcentral, under mcentral's lock. The remote list stays for [`Owner::take_remote`].
-    pub(crate) fn from_central(&self, tag: u16) {
+    pub(crate) fn take_central(&self, tag: u16) {
         let _ = self.change(|w| {
             Some(Word {
                 owner: tag,

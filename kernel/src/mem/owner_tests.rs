@@ -35,7 +35,7 @@ mod plain {
                 head: 3
             }
         );
-        o.from_central(2);
+        o.take_central(2);
         assert_eq!(o.take_remote(), (3, 2));
     }
 
@@ -47,7 +47,7 @@ mod plain {
         assert!(o.give_up_full(3));
         assert_eq!(o.free(4, 0, |_| ()), Freed::Adopted);
         assert!(o.is_sampled() && o.to_central(1));
-        o.from_central(9);
+        o.take_central(9);
         o.set_sampled(false);
         assert!(o.is_plainly(9));
     }
@@ -194,7 +194,7 @@ mod models {
                 let taken = *on;
                 if taken {
                     *on = false;
-                    s.owner.from_central(3);
+                    s.owner.take_central(3);
                 }
                 taken
             };

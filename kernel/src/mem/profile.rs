@@ -97,7 +97,7 @@ fn tables() -> Option<Tables> {
     // SAFETY: as above; zero is a valid Bucket, and the memory is page-aligned.
     let buckets = unsafe { core::slice::from_raw_parts_mut(at.cast::<Bucket>(), BUCKETS) };
     // SAFETY: behind the buckets, whose size is a multiple of 8.
-    let live = unsafe { core::slice::from_raw_parts_mut(at.cast::<Bucket>().add(BUCKETS).cast::<Live>(), LIVE) };
+    let live = unsafe { core::slice::from_raw_parts_mut(at.cast::<Bucket>().wrapping_add(BUCKETS).cast::<Live>(), LIVE) };
     Some(Tables {
         buckets,
         used: 0,
@@ -176,7 +176,7 @@ pub(crate) fn sample(o: *mut u8, size: usize) {
         bucket: b as u32,
     };
     // SAFETY: `o` is a live allocation.
-    let s = unsafe { &*span::of(o) };
+    let s = unsafe { span::of(o) };
     let first = s.samples.fetch_add(1, Relaxed) == 0;
     s.sampled.store(if first { o.addr() } else { 0 }, Relaxed);
     s.owner.set_sampled(true);

@@ -188,27 +188,33 @@ impl Span {
 }
 
 /// The slot of the map for a heap address.
-#[inline(always)]
-fn slot(addr: usize) -> *const AtomicPtr<Span> {
-    ptr::with_exposed_provenance(backing::slot(addr))
-}
-
-/// The span of a live heap address.
 ///
 /// # Safety
-/// 1. `addr` lies in a live allocation of the heap.
+/// 1. The address lies in an arena that exists.
 #[inline(always)]
-pub(crate) unsafe fn of(addr: *const u8) -> *const Span {
-    // SAFETY: 1.: the arena exists, so its part of the map does. Relaxed: whoever got the address got it from its allocator,
-    // who wrote the slot before.
-    unsafe { (*slot(addr.addr())).load(Relaxed) }
+unsafe fn slot(addr: usize) -> &'static AtomicPtr<Span> {
+    let slot: *const AtomicPtr<Span> = ptr::with_exposed_provenance(backing::slot(addr));
+    // SAFETY: 1.: then its part of the map exists, too.
+    unsafe { &*slot }
+}
+
+/// The span of a heap address; [`NOBODY`] if the page is free.
+///
+/// # Safety
+/// 1. `addr` lies in an arena that exists: it is, or was, an allocation's.
+#[inline(always)]
+pub(crate) unsafe fn of(addr: *const u8) -> &'static Span {
+    // SAFETY: 1. Relaxed: whoever got the address got it from its allocator, who wrote the slot before.
+    let s = unsafe { slot(addr.addr()) }.load(Relaxed);
+    // SAFETY: slots of existing arenas point to records, which live for ever.
+    unsafe { &*s }
 }
 
 /// The span of any page of an arena that exists, `None` if the page is not in use.
 pub(crate) fn at_page(page: usize) -> Option<&'static Span> {
-    debug_assert!(page < super::mheap::grown_pages(), "beyond the last arena");
-    // SAFETY: the arena exists (the caller's duty, checked above); records are never freed.
-    let s = unsafe { &*(*slot(heap_base() + page * PAGE)).load(Relaxed) };
+    assert!(page < super::mheap::grown_pages(), "beyond the last arena");
+    // SAFETY: 1. the arena exists.
+    let s = unsafe { of(ptr::with_exposed_provenance(heap_base() + page * PAGE)) };
     (s.class() != DEAD).then_some(s)
 }
 
@@ -220,7 +226,7 @@ pub(crate) unsafe fn set_map(base: usize, pages: usize, span: &'static Span) {
     let span = ptr::from_ref(span).cast_mut();
     for i in 0..pages {
         // SAFETY: 1.
-        unsafe { (*slot(base + i * PAGE)).store(span, Relaxed) };
+        unsafe { slot(base + i * PAGE) }.store(span, Relaxed);
     }
 }
 
