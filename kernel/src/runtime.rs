@@ -20,7 +20,8 @@ pub use crate::{
         read_mem_stats,
         stats::{BySize, MemStats},
     },
-    sched::{SchedStats, lock_os_thread, sched_stats, seed, unlock_os_thread},
+    sched::{Profile, ProfileRow, SchedStats, lock_os_thread, sched_stats, seed, unlock_os_thread},
+    sync::{LockStats, lock_stats},
 };
 
 /// Cores of the machine.
@@ -105,4 +106,41 @@ pub fn sched_detail() -> String {
 /// ```
 pub fn stack_bytes() -> usize {
     mem::stack::pages_mapped() as usize * mem::stack::PAGE
+}
+
+/// From now on a wait of `ns` nanoseconds or more is in the [`block_profile`], a shorter one with a probability; 1 takes
+/// them all, 0 none. Returns the rate it was.
+///
+/// ```
+/// burrow::runtime::set_block_profile_rate(10_000);
+/// ```
+pub fn set_block_profile_rate(ns: u64) -> u64 {
+    sched::profile::set_block_rate(ns)
+}
+
+/// From now on one in `n` contended unlocks is in the [`mutex_profile`]; 0: none. Returns what it was.
+///
+/// ```
+/// burrow::runtime::set_mutex_profile_fraction(1);
+/// ```
+pub fn set_mutex_profile_fraction(n: u64) -> u64 {
+    sched::profile::set_mutex_fraction(n)
+}
+
+/// Where goroutines waited for channels, locks and each other, since the rate was set.
+///
+/// ```
+/// burrow::println!("{}", burrow::runtime::block_profile());
+/// ```
+pub fn block_profile() -> Profile {
+    sched::profile::block()
+}
+
+/// Who held locks that others waited for, since the fraction was set: call stacks that unlocked.
+///
+/// ```
+/// burrow::println!("{}", burrow::runtime::mutex_profile());
+/// ```
+pub fn mutex_profile() -> Profile {
+    sched::profile::mutex()
 }

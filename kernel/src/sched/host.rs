@@ -42,6 +42,15 @@ pub use state::GState;
 
 use crate::lock::RawSpinLock;
 
+/// No profiles here.
+pub(crate) mod profile {
+    #[inline(always)]
+    pub(crate) fn contention_begins() -> u64 {
+        0
+    }
+    pub(crate) fn contention_ends(_: u64) {}
+}
+
 /// Commit step of a park: `false` cancels it.
 pub type CommitFn = unsafe fn(GPtr, *mut ()) -> bool;
 

@@ -29,6 +29,9 @@ pub(crate) fn init() {
     if crate::opts::get("events") == Some("1") || crate::opts::get("det") == Some("1") {
         super::events::enable();
     }
+    let number = |key| crate::opts::get(key).and_then(crate::opts::number);
+    super::profile::set_block_rate(number("blockprofile").unwrap_or(0));
+    super::profile::set_mutex_fraction(number("mutexprofile").unwrap_or(0));
     if let Some(us) = crate::opts::get("slice_us").and_then(|v| v.parse::<u64>().ok()) {
         super::preempt::set_slice(us * 1000);
     }

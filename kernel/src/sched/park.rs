@@ -17,7 +17,7 @@ use super::{
     events::Kind,
     find,
     g::{CommitFn, FLAG_BLOCKING, GPtr},
-    global, m,
+    global, m, profile,
     state::GState,
     syscall,
 };
@@ -80,7 +80,9 @@ pub fn park(reason: WaitReason, commit: CommitFn, arg: *mut ()) {
     arch::preempt_disable();
     g.commit.set(Some(commit));
     g.commit_arg.set(arg);
+    let since = profile::block_begins();
     switch_to_g0(park_post, core::ptr::null_mut());
+    profile::block_ends(reason, since);
 }
 
 unsafe fn park_post(g: *mut (), _: *mut ()) {
@@ -105,7 +107,9 @@ pub fn park_unlock(reason: WaitReason, lock: &RawSpinLock) {
         syscall::leave_early();
     }
     g.reason.store(reason as u8, Ordering::Relaxed);
+    let since = profile::block_begins();
     switch_to_g0(unlock_post, lock as *const RawSpinLock as *mut ());
+    profile::block_ends(reason, since);
 }
 
 unsafe fn unlock_post(g: *mut (), lock: *mut ()) {

@@ -32,7 +32,7 @@ use core::{cell::Cell, ptr};
 
 use crate::{
     lock::{Rank, RawSpinLock},
-    sched::{self, GPtr, WaitReason},
+    sched::{self, GPtr, WaitReason, profile},
     shim::{AtomicU32, Ordering},
 };
 
@@ -45,6 +45,8 @@ pub(super) struct Waiter {
     pub(super) reason: WaitReason,
     /// The word that holds the number of the goroutine which has what this one wants, or null.
     pub(super) owner: *const AtomicU32,
+    /// When the wait for a lock began, if the mutex profile is on; else 0.
+    since: u64,
     /// The next one at the same address.
     next: Cell<*const Waiter>,
     /// Of the first one at its address: the last one, and the subtrees.
@@ -173,7 +175,7 @@ unsafe fn enqueue(root: &Link, w: &Waiter, lifo: bool) {
 ///
 /// # Safety
 /// 1. As for `node`.
-unsafe fn dequeue(root: &Link, key: u64) -> Option<GPtr> {
+unsafe fn dequeue(root: &Link, key: u64) -> Option<(GPtr, u64)> {
     // SAFETY: 1. is passed on.
     let link = unsafe { find(root, key, 0) };
     // SAFETY: 1. is passed on.
@@ -184,7 +186,7 @@ unsafe fn dequeue(root: &Link, key: u64) -> Option<GPtr> {
         next.left.set(first.left.get());
         next.right.set(first.right.get());
         link.set(next);
-        return Some(first.g);
+        return Some((first.g, first.since));
     }
     // The last one of its address: merge its subtrees, higher priority on top.
     let (mut left, mut right, mut link) = (first.left.get(), first.right.get(), link);
@@ -208,7 +210,7 @@ unsafe fn dequeue(root: &Link, key: u64) -> Option<GPtr> {
             }
         }
     }
-    Some(first.g)
+    Some((first.g, first.since))
 }
 
 fn try_take(sema: &AtomicU32) -> bool {
@@ -265,6 +267,12 @@ fn wait(
         g: sched::current(),
         reason,
         owner: owner.map_or(ptr::null(), ptr::from_ref),
+        since: match reason {
+            WaitReason::MutexLock | WaitReason::RwLockRead | WaitReason::RwLockWrite => {
+                profile::contention_begins()
+            }
+            _ => 0,
+        },
         next: Cell::new(ptr::null()),
         last: Cell::new(ptr::null()),
         left: Cell::new(ptr::null()),
@@ -302,14 +310,17 @@ fn wake(word: &AtomicU32, handoff: bool, add: impl Fn()) {
     let b = bucket(key);
     b.lock.lock();
     // SAFETY: 1. the lock is held.
-    let g = unsafe { dequeue(&b.root, key) };
-    if g.is_none() {
+    let woken = unsafe { dequeue(&b.root, key) };
+    if woken.is_none() {
         add();
     }
     // SAFETY: 1. taken above.
     unsafe { b.lock.unlock() };
-    if let Some(g) = g {
+    if let Some((g, since)) = woken {
         sched::ready(g);
+        if since != 0 {
+            profile::contention_ends(since);
+        }
         if handoff {
             sched::yield_now();
         }
@@ -384,6 +395,7 @@ mod tests {
                     g: sched::current(),
                     reason: WaitReason::SemaAcquire,
                     owner: ptr::null(),
+                    since: 0,
                     next: Cell::new(ptr::null()),
                     last: Cell::new(ptr::null()),
                     left: Cell::new(ptr::null()),
