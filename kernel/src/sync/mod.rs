@@ -11,6 +11,7 @@
 //! | `once`, `once_lock`, `lazy_lock` | [`Once`], [`OnceLock`], [`LazyLock`] |
 //! | `semaphore` | [`Semaphore`]: permits, several at a time |
 //! | `errgroup`, `singleflight` | [`errgroup::Group`], [`singleflight::Group`] |
+//! | `with_context` | what of these listens to a context, or ends one |
 //! | `atomic` | [`atomic::Value`]: read and replaced without a lock |
 //! | `map` | [`Map`]: read without a lock |
 //! | `pool` | [`Pool`]: things kept for the next who needs one |
@@ -36,6 +37,7 @@ mod stats;
 #[cfg(test)]
 mod tests;
 mod waitgroup;
+mod with_context;
 
 pub use atomic::{Snapshot, Value};
 pub use condvar::Condvar;
