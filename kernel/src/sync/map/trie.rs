@@ -225,7 +225,6 @@ impl<K, V> Part<K, V> {
     ) -> Bag<K, V> {
         self.lock.lock();
         let locked = Locked(&self.lock);
-        let mut path: [*mut Inner; LEVELS + 1] = [ptr::null_mut(); LEVELS + 1];
         let mut level = 0;
         let mut link = &self.root;
         let first = loop {
@@ -233,9 +232,8 @@ impl<K, V> Part<K, V> {
             if !is_inner(p) {
                 break p.cast::<Entry<K, V>>();
             }
-            path[level] = inner(p);
             // SAFETY: linked, and we hold the lock.
-            link = unsafe { &(*path[level]).links[nibble(hash, level)] };
+            link = unsafe { &(*inner(p)).links[nibble(hash, level)] };
             level += 1;
         };
         // All entries of a chain have one hash. `at` is the link that leads to the entry, or to the end.
@@ -295,7 +293,7 @@ impl<K, V> Part<K, V> {
                     // SAFETY: 1. unlinked by the store.
                     unsafe { garbage.fresh.add_entry(found) };
                     self.len.fetch_sub(1, Ordering::Relaxed);
-                    self.prune(hash, &path[..level], garbage);
+                    self.prune(hash, garbage);
                 }
             }
         }
@@ -305,9 +303,19 @@ impl<K, V> Part<K, V> {
     }
 
     /// Inner nodes on the way to `hash` that are empty or hold one entry only go away. The lock is held.
-    fn prune(&self, hash: u64, path: &[*mut Inner], garbage: &mut Garbage<K, V>) {
-        for level in (0..path.len()).rev() {
-            // SAFETY: linked, and we hold the lock.
+    fn prune(&self, hash: u64, garbage: &mut Garbage<K, V>) {
+        // The way down again: only deleting needs it.
+        let mut path: [*mut Inner; LEVELS] = [ptr::null_mut(); LEVELS];
+        let mut levels = 0;
+        let mut p = self.root.load(Ordering::Relaxed);
+        while is_inner(p) {
+            path[levels] = inner(p);
+            // SAFETY: linked, and the lock is held.
+            p = unsafe { (*inner(p)).links[nibble(hash, levels)].load(Ordering::Relaxed) };
+            levels += 1;
+        }
+        for level in (0..levels).rev() {
+            // SAFETY: as above.
             let links = unsafe { &(*path[level]).links };
             let mut left = links
                 .iter()

@@ -42,51 +42,49 @@ struct Local<T> {
     shared: Deque<T>,
 }
 
-type Generation<T> = Box<[Local<T>]>;
-
 struct Shared<T> {
+    /// Its parity says which generation is primary.
     epoch: AtomicUsize,
-    generations: [Generation<T>; 2],
+    /// Two for each core, one of each generation, side by side.
+    locals: Box<[Local<T>]>,
     /// One collection at a time.
     collecting: Mutex<()>,
 }
 
+/// The generation that is in use, the one that is on its way out.
+const PRIMARY: usize = 0;
+const VICTIM: usize = 1;
+
 impl<T> Shared<T> {
     fn new() -> Self {
-        let generation = || {
-            (0..places())
-                .map(|_| Local {
-                    own: Slot::new(),
-                    shared: Deque::new(),
-                })
-                .collect()
+        let local = |_| Local {
+            own: Slot::new(),
+            shared: Deque::new(),
         };
         Shared {
             epoch: AtomicUsize::new(0),
-            generations: [generation(), generation()],
+            locals: (0..2 * places()).map(local).collect(),
             collecting: Mutex::new(()),
         }
     }
 
-    /// The primary generation, or (`1`) the victims.
-    fn generation(&self, which: usize) -> &[Local<T>] {
+    #[inline(always)]
+    fn local(&self, core: usize, generation: usize) -> &Local<T> {
         // Relaxed: either answer is right, see the file head; the values are ordered by their places.
-        &self.generations[(self.epoch.load(Ordering::Relaxed) + which) % 2]
+        &self.locals[2 * core + (self.epoch.load(Ordering::Relaxed) + generation) % 2]
+    }
+
+    /// All of a generation, beginning behind `core`.
+    fn generation(&self, core: usize, generation: usize) -> impl Iterator<Item = &Local<T>> {
+        let n = self.locals.len() / 2;
+        (1..=n).map(move |i| self.local((core + i) % n, generation))
     }
 
     fn steal(&self, me: usize) -> Option<T> {
-        let primary = self.generation(0);
-        let after_me = |i: &usize| (me + 1 + i) % primary.len();
-        (0..primary.len())
-            .map(|i| after_me(&i))
-            .find_map(|i| primary[i].shared.steal())
-            .or_else(|| {
-                let victims = self.generation(1);
-                victims[me]
-                    .own
-                    .take()
-                    .or_else(|| (0..victims.len()).find_map(|i| victims[after_me(&i)].shared.steal()))
-            })
+        self.generation(me, PRIMARY)
+            .find_map(|l| l.shared.steal())
+            .or_else(|| self.local(me, VICTIM).own.take())
+            .or_else(|| self.generation(me, VICTIM).find_map(|l| l.shared.steal()))
     }
 }
 
@@ -98,13 +96,13 @@ trait Collected: Send + Sync {
 impl<T: Send> Collected for Shared<T> {
     fn collect(&self) {
         let one_at_a_time = self.collecting.lock();
-        for local in self.generation(1) {
+        for local in self.generation(0, VICTIM) {
             drop(local.own.take());
             while let Some(v) = local.shared.steal() {
                 drop(v);
             }
         }
-        self.epoch.fetch_add(1, Ordering::Relaxed); // see `generation`
+        self.epoch.fetch_add(1, Ordering::Relaxed); // see `local`
         drop(one_at_a_time);
     }
 }
@@ -184,10 +182,21 @@ impl<T: Send + 'static, F: Fn() -> T> Pool<T, F> {
     #[inline]
     pub fn try_get(&self) -> Option<T> {
         let shared = self.shared.get()?;
+        {
+            let (_pinned, me) = pin()?;
+            if let Some(v) = shared.local(me, PRIMARY).own.take() {
+                return Some(v);
+            }
+        }
+        Self::get_slow(shared)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn get_slow(shared: &Shared<T>) -> Option<T> {
         let (mine, me) = {
             let (_pinned, me) = pin()?;
-            let local = &shared.generation(0)[me];
-            (local.own.take().or_else(|| local.shared.pop()), me)
+            (shared.local(me, PRIMARY).shared.pop(), me)
         };
         mine.or_else(|| shared.steal(me))
     }
@@ -195,13 +204,24 @@ impl<T: Send + 'static, F: Fn() -> T> Pool<T, F> {
     /// Puts a value in, for whoever needs one next.
     #[inline]
     pub fn put(&self, value: T) {
-        let shared = match self.shared.get() {
-            Some(s) => s,
-            None => self.start(),
+        let Some(shared) = self.shared.get() else {
+            return Self::put_slow(self.start(), value);
         };
         let left = match pin() {
+            Some((_pinned, me)) => shared.local(me, PRIMARY).own.put(value),
+            None => Err(value),
+        };
+        if let Err(v) = left {
+            Self::put_slow(shared, v);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn put_slow(shared: &Shared<T>, value: T) {
+        let left = match pin() {
             Some((_pinned, me)) => {
-                let local = &shared.generation(0)[me];
+                let local = shared.local(me, PRIMARY);
                 local.own.put(value).or_else(|v| local.shared.push(v))
             }
             None => Err(value),
