@@ -6,7 +6,7 @@
 TOOLCHAIN := $(shell sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
 HOST := $(shell uname -m)-unknown-linux-gnu
 ROOT := $(CURDIR)
-export SMP MEM BOOT OPTS SEED DET MACHINE ICOUNT SHIFT TIMEOUT N MINUTES VERBOSE
+export SMP MEM BOOT OPTS SEED DET MACHINE ICOUNT SHIFT TIMEOUT N MINUTES VERBOSE UPDATE
 
 # What `make qemu` boots: the default kernel, or one of examples/.
 PROGRAM = $(if $(EXAMPLE),--example $(EXAMPLE),--bin burrow)
@@ -19,7 +19,7 @@ HOST_CARGO = cd / && RUSTUP_TOOLCHAIN=$(TOOLCHAIN) cargo
 HOST_TEST = $(HOST_CARGO) test --quiet --manifest-path $(ROOT)/Cargo.toml --target $(HOST) --target-dir $(ROOT)/target/
 
 .DEFAULT_GOAL := help
-.PHONY: help setup qemu test test-det test-examples test-host test-runner image gdb lint fmt doc bench soak boot-time clean kernel fmt-check ci
+.PHONY: help setup qemu test test-det test-examples test-host test-runner golden image gdb lint fmt doc bench soak boot-time clean kernel fmt-check ci
 
 help: ## this list
 	@echo "Burrow: a Go-style runtime as a bootable kernel. Commands:"
@@ -62,6 +62,10 @@ test-host: setup ## tests that need no machine: unit tests, doc examples, loom m
 
 test-runner: setup ## the test runner, tested with kernels that hang, reset, exit early, …
 	@unset SMP MEM BOOT OPTS SEED DET MACHINE ICOUNT TIMEOUT; $(HOST_CARGO) test --quiet --manifest-path $(ROOT)/boot/Cargo.toml --target-dir $(ROOT)/target/boot
+
+golden: setup ## the heap's fast paths, instruction by instruction, against tests/golden (UPDATE=1 writes them)
+	@cargo build --quiet --release -p burrow-tests --bin burrow
+	@boot/run golden target/x86_64-burrow/release/burrow
 
 image: setup kernel ## a disk image (BOOT=bios or uefi); prints its path
 	@boot/run image $(KERNEL)

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::{
     config::{Boot, root},
-    symbols,
+    symbols, toolchain,
 };
 
 /// The image of `elf`, made anew if the ELF's content has changed.
@@ -67,32 +67,13 @@ pub(crate) fn write(elf: &Path, boot: Boot, out: &Path) -> Result<()> {
     made
 }
 
-/// The pinned toolchain's channel, from rust-toolchain.toml.
-fn toolchain() -> Result<String> {
-    let text = std::fs::read_to_string(root().join("rust-toolchain.toml"))?;
-    let line = text.lines().find_map(|line| line.strip_prefix("channel = "));
-    Ok(line
-        .context("rust-toolchain.toml names no channel")?
-        .trim_matches('"')
-        .to_string())
-}
-
 /// Removes symbols and debug information; sections that are loaded stay, and so does their table, in which the
 /// loader looks for `.bootloader-config`.
 fn strip(elf: &Path, out: &Path) -> Result<()> {
-    let sysroot = Command::new("rustc")
-        .args(["--print", "sysroot"])
-        .env("RUSTUP_TOOLCHAIN", toolchain()?)
-        .current_dir("/")
-        .output()
-        .context("rustc --print sysroot")?;
-    let sysroot = PathBuf::from(String::from_utf8(sysroot.stdout)?.trim());
-    let tool = std::fs::read_dir(sysroot.join("lib/rustlib"))?
-        .flatten()
-        .map(|target| target.path().join("bin/llvm-objcopy"))
-        .find(|tool| tool.exists())
-        .context("the toolchain has no llvm-objcopy (component llvm-tools; `make setup` installs it)")?;
-    let status = Command::new(tool).arg("--strip-all").args([elf, out]).status()?;
+    let status = Command::new(toolchain::llvm("llvm-objcopy")?)
+        .arg("--strip-all")
+        .args([elf, out])
+        .status()?;
     if status.success() {
         Ok(())
     } else {
@@ -123,7 +104,9 @@ fn builder(boot: Boot) -> Result<PathBuf> {
     );
     let mut cargo = Command::new("cargo");
     // Outside the tree, as for this program itself (see boot/run).
-    cargo.current_dir("/").env("RUSTUP_TOOLCHAIN", toolchain()?);
+    cargo
+        .current_dir("/")
+        .env("RUSTUP_TOOLCHAIN", toolchain::channel()?);
     for name in [
         "RUSTFLAGS",
         "CARGO_ENCODED_RUSTFLAGS",

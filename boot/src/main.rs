@@ -3,14 +3,17 @@
 //! It owns every QEMU flag, turns an ELF into something bootable, watches the guest's serial line, and
 //! decides whether a run passed. Cargo calls it as its runner (through `boot/run`), the Makefile calls it for
 //! the rest. Files: `config` (parameters), `qemu` (flags, one guest), `serial` (machine lines),
-//! `verdict` (did it pass), `run`, `test`, `image`, `symbols`, `gdb`, `bench`, `soak`, `lint`.
+//! `verdict` (did it pass), `run`, `test`, `image`, `symbols`, `gdb`, `soak`, `lint`, `golden`
+//! and `listing` (fast paths, instruction by instruction), `toolchain`.
 
 mod boot_time;
 mod config;
 mod examples;
 mod gdb;
+mod golden;
 mod image;
 mod lint;
+mod listing;
 mod qemu;
 mod run;
 mod serial;
@@ -18,6 +21,7 @@ mod soak;
 mod symbols;
 mod term;
 mod test;
+mod toolchain;
 mod verdict;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
@@ -35,6 +39,7 @@ usage: burrow-boot COMMAND [FLAGS] ELF…
   boot-time ELF           start of QEMU to main, median of 5, for every way to boot
   examples [FILTERS…]     build and run examples/, each as a test
   soak                    N rounds of the stress tests, MINUTES each; appends to docs/soak.log
+  golden ELF              the heap's fast paths against tests/golden (UPDATE=1 writes them)
   lint                    house rules that no compiler checks
   image ELF [-o FILE]     make a disk image (--boot bios|uefi)
   symbols ELF [-o FILE]   write the symbols file
@@ -122,6 +127,7 @@ fn dispatch(mut args: Vec<OsString>) -> Result<i32> {
                 .context("MINUTES: not a number")?;
             soak::soak(count, minutes)
         }
+        "golden" => golden::golden(&take_elf(&mut args)?),
         "lint" => match lint::check()? {
             0 => Ok(0),
             wrong => {
