@@ -152,6 +152,34 @@ fn commands_answer_and_mistakes_are_explained() {
 }
 
 #[test]
+fn memory_by_class_by_call_stack_and_given_back() {
+    let mut s = Session::boot("run=");
+    s.sees("burrow> ");
+    s.types("mem\r");
+    for figure in [
+        "memory ",
+        ": heap ",
+        " + stacks ",
+        "live in ",
+        "idle ",
+        "used%",
+        "burrow> ",
+    ] {
+        s.sees(figure);
+    }
+    s.types("mem free\r");
+    s.sees("are free again");
+    s.types("mem heap\r");
+    s.sees("heap profile: ");
+    s.sees("@ heap/524288");
+    s.sees("burrow> ");
+    s.types("mem lost\r");
+    s.sees("mem: \"lost\" is none of its words: heap, free");
+    s.types("exit\r");
+    s.ends_with(0);
+}
+
+#[test]
 fn ctrl_backslash_dumps_while_all_cores_are_busy() {
     let mut s = Session::boot("run=busy");
     s.sees("burrow> ");

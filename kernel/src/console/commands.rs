@@ -6,7 +6,7 @@ use alloc::{string::String, vec::Vec};
 use super::{
     input,
     line::{Editor, Typed},
-    ps, top,
+    mem, ps, top,
 };
 use crate::{
     arch,
@@ -76,6 +76,12 @@ const COMMANDS: &[Command] = &[
         },
     },
     Command {
+        name: "mem",
+        args: "[heap|free]",
+        about: "memory by use and by size class; the heap profile; give back what is idle",
+        run: |_, args| mem::mem(args),
+    },
+    Command {
         name: "run",
         args: "NAME",
         about: "run a program; without a name, list them",
@@ -100,9 +106,9 @@ const COMMANDS: &[Command] = &[
 
 fn help() {
     for c in COMMANDS {
-        crate::println!("  {:<14} {}", alloc::format!("{} {}", c.name, c.args), c.about);
+        crate::println!("  {:<16} {}", alloc::format!("{} {}", c.name, c.args), c.about);
     }
-    crate::println!("  {:<14} dump all goroutines, at any time", "Ctrl-\\");
+    crate::println!("  {:<16} dump all goroutines, at any time", "Ctrl-\\");
 }
 
 fn do_top(_: &[Program], args: &[&str]) -> Result<(), Refusal> {

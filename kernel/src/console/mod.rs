@@ -22,6 +22,8 @@ mod input;
 #[cfg(any(target_os = "none", test))]
 mod line;
 #[cfg(target_os = "none")]
+mod mem;
+#[cfg(target_os = "none")]
 mod ps;
 #[cfg(target_os = "none")]
 mod top;
