@@ -3,10 +3,10 @@
 //! for zeroes, Go always does.
 #![forbid(unsafe_code)]
 
+use alloc::boxed::Box;
 use core::{mem::MaybeUninit, time::Duration};
 
 use burrow::{chan, go, time::Instant};
-use alloc::boxed::Box;
 
 type Object<const WORDS: usize> = Box<[MaybeUninit<u64>; WORDS]>;
 

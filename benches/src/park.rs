@@ -4,6 +4,7 @@
 //! frames count as free. Must run first: Gs that lived before would be used again.
 #![forbid(unsafe_code)]
 
+use alloc::{format, sync::Arc};
 use core::time::Duration;
 
 use burrow::{
@@ -13,7 +14,6 @@ use burrow::{
     sync::WaitGroup,
     time::{self, Instant},
 };
-use alloc::{format, sync::Arc};
 
 use crate::{Suite, emit};
 

@@ -60,6 +60,7 @@ const ROOMS: &[&str] = &[
     "kernel/src/sched/p.rs",
     "kernel/src/sched/park",
     "kernel/src/sched/preempt",
+    "kernel/src/sched/reclaimer.rs",
     "kernel/src/sched/spawn.rs",
     "kernel/src/sched/switch",
     "kernel/src/sched/syscall.rs",

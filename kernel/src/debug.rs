@@ -5,3 +5,10 @@
 pub fn set_slice_ns(ns: u64) -> u64 {
     crate::sched::preempt::set_slice(ns)
 }
+
+pub use crate::mem::hoard::Hoard;
+
+/// Gives back the unused stack pages of parked goroutines, and nothing else; returns how many.
+pub fn shrink_parked_stacks() -> usize {
+    crate::mem::shrink::parked()
+}

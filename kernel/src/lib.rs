@@ -56,6 +56,7 @@
 #![feature(allow_internal_unsafe)] // attribute macros in crates that forbid unsafe code
 #![feature(lang_items)] // the unwinder's personality is a lang item
 #![feature(fn_traits, unboxed_closures)] // `catch` names a closure's body; `context::CancelFn` is called like one
+#![feature(allocator_ext)] // Arc::try_new: a spawn without memory is an error
 #![feature(core_intrinsics)] // catch_unwind: there is no stable way to catch without std
 #![cfg_attr(target_os = "none", feature(alloc_error_handler, panic_can_unwind))] // DECISIONS 12: out of memory is a panic; tell aborts apart
 #![allow(

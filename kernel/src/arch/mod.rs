@@ -28,6 +28,6 @@ pub mod host;
 pub use host::set_mcache;
 #[cfg(not(target_os = "none"))]
 pub use host::{
-    MAX_CORES, core_count, core_index, in_runtime_context, irq_off, irq_on, irq_restore, irq_save, mcache, now_unix,
-    preempt_count, preempt_disable, preempt_enable, preempt_lower, preempt_wanted,
+    MAX_CORES, core_count, core_index, in_runtime_context, irq_off, irq_on, irq_restore, irq_save, mcache,
+    now_unix, preempt_count, preempt_disable, preempt_enable, preempt_lower, preempt_wanted,
 };

@@ -90,7 +90,7 @@ const CACHE: usize = 32;
 /// Below this many `refill` acts.
 const LOW: usize = 16;
 /// Frames the reserve list aims at, per core.
-const RESERVE_PER_CORE: usize = 8;
+const RESERVE_PER_CORE: usize = 64;
 
 #[repr(align(64))]
 struct Cache {
@@ -222,7 +222,7 @@ pub fn free_many(phys: &[u64]) {
     }
 }
 
-/// Frames in the bitmap; those in caches and in the reserve (at most 40 a core) come on top.
+/// Frames in the bitmap; those in caches and in the reserve (at most 96 a core) come on top.
 pub fn free_count() -> usize {
     FREE.load(Ordering::Relaxed)
 }
@@ -251,6 +251,11 @@ pub fn fault_pop(core: usize) -> Option<Frame> {
 pub fn cached(core: usize) -> usize {
     // SAFETY: our own slot, interrupts off.
     unsafe { (*CACHES.0[core].get()).len }
+}
+
+/// Frames in the reserve.
+pub fn reserve() -> usize {
+    RESERVE_LEN.load(Ordering::Relaxed)
 }
 
 /// Gives a zeroed frame back to the fault path (it lost the race for a page-table entry). No lock.
@@ -283,14 +288,17 @@ fn refill_slow(core: usize) {
     let mut batch = [0; CACHE];
     // SAFETY: our own slot, interrupts off; a fault cannot intervene, the code below touches mapped memory.
     let cache = unsafe { &mut *CACHES.0[core].get() };
+    // The reserve first: when frames are short it is what panics unwind on.
+    let goal = RESERVE_PER_CORE * crate::arch::core_count();
+    for _ in 0..RESERVE_PER_CORE / CACHE {
+        if RESERVE_LEN.load(Ordering::Relaxed) < goal {
+            zeroed_batch(&mut batch).for_each(reserve_push);
+        }
+    }
     let want = CACHE - cache.len;
     for f in zeroed_batch(&mut batch[..want]) {
         cache.frames[cache.len] = f.0;
         cache.len += 1;
-    }
-    let goal = RESERVE_PER_CORE * crate::arch::core_count();
-    if RESERVE_LEN.load(Ordering::Relaxed) < goal {
-        zeroed_batch(&mut batch[..RESERVE_PER_CORE]).for_each(reserve_push);
     }
 }
 

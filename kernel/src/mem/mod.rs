@@ -13,7 +13,8 @@
 //! ```
 //! `span.rs` is what a span is and how an address finds it, `owner.rs` the protocol by which spans change hands and remote frees
 //! come home. `scavenge.rs` gives frames back, `reclaim.rs` does so when an allocation is about to fail, `limit.rs` says how
-//! much may be taken. `stats.rs`, `profile.rs` and `memdebug.rs` watch. `docs/memory.md` tells it as a story.
+//! much may be taken. Stacks above
+//! the default size are `stack_big.rs`'s, and `shrink.rs` takes back the pages that stacks do not use. `stats.rs`, `profile.rs` and `memdebug.rs` watch. `docs/memory.md` tells it as a story.
 
 #[cfg(any(target_os = "none", test))]
 pub mod bitmap;
@@ -21,6 +22,8 @@ pub mod bitmap;
 pub mod classes;
 #[cfg(target_os = "none")]
 pub mod frames;
+#[cfg(target_os = "none")]
+pub(crate) mod hoard;
 #[cfg(target_os = "none")]
 pub mod limit;
 #[cfg(any(target_os = "none", test))]
@@ -30,7 +33,11 @@ pub(crate) mod owner;
 #[cfg(any(target_os = "none", test))]
 pub mod pages;
 #[cfg(target_os = "none")]
+pub(crate) mod shrink;
+#[cfg(target_os = "none")]
 pub mod stack;
+#[cfg(target_os = "none")]
+pub(crate) mod stack_big;
 
 #[cfg(target_os = "none")]
 pub(crate) mod backing;

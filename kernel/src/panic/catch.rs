@@ -189,7 +189,11 @@ pub(super) fn raise(cargo: Unwound) -> ! {
         uncaught(cargo)
     };
     frame.fault.set(match &cargo {
-        Unwound::Panic(p) => matches!(p.kind(), Kind::Fault { .. } | Kind::StackOverflow { .. }),
+        Unwound::Panic(p) => match p.kind() {
+            Kind::Fault { .. } | Kind::StackOverflow { .. } => true,
+            Kind::OutOfMemory { .. } => seam::starved(), // of a stack, not of the heap
+            Kind::Explicit => false,
+        },
         Unwound::Goexit => false,
     });
     // SAFETY: the frame is claimed, so nothing else refers to its cargo.

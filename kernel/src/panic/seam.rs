@@ -67,9 +67,17 @@ pub(super) fn exit(code: i32) -> ! {
     arch::x86_64::exit(code)
 }
 
+/// Does the running goroutine panic because its stack could not grow?
+pub(super) fn starved() -> bool {
+    sched::grow::panicking()
+}
+
 /// A panic was caught: if it was a stack overflow's, the reserve is closed again, unless the catcher itself
-/// still stands on or near it.
+/// still stands on or near it. If memory was short, and no other panic is on its way, the stack's unused pages go back.
 pub(super) fn caught() {
+    if !super::catch::panicking() {
+        sched::grow::caught();
+    }
     if let Some(g) = sched::try_current()
         && g.overflow.get()
     {
@@ -77,7 +85,7 @@ pub(super) fn caught() {
         let s = g.stack.get();
         if core::ptr::addr_of!(here) as usize > s.bottom() + 8 * 1024 {
             g.overflow.set(false);
-            crate::mem::stack::close_reserve(s);
+            crate::mem::shrink::unmap(s.floor(), s.bottom());
         }
     }
 }

@@ -126,7 +126,7 @@ impl Builder {
     }
 
     /// The stack's size limit in bytes, up to 1 GiB; below 256 KiB it is 256 KiB. Only touched pages take
-    /// memory.
+    /// memory, and page tables for all of it (2 MiB for 1 GiB).
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.stack_size = Some(bytes);
         self
@@ -141,7 +141,7 @@ impl Builder {
         self,
         f: F,
     ) -> Result<JoinHandle<T>, SpawnError> {
-        let packet = Arc::new(Packet::new(None));
+        let packet = Arc::try_new(Packet::new(None)).map_err(|_| SpawnError::OutOfMemory)?;
         let theirs = packet.clone();
         let how = How {
             system: false,

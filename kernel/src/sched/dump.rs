@@ -106,7 +106,7 @@ pub(crate) fn write_g(w: &mut dyn Write, g: GPtr) -> fmt::Result {
             backtrace::from_regs(f.rip as usize, f.rsp as usize, f.rbp as usize, stack),
         )?;
     } else {
-        let sp = g.sp.get();
+        let sp = g.sp.load(Ordering::Relaxed);
         if stack.contains(&sp) {
             // SAFETY: a parked goroutine's switch frame lies at its saved stack pointer.
             let f = unsafe { (sp as *const SwitchFrame).read() };

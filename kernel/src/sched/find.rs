@@ -70,6 +70,8 @@ pub(crate) fn run(core: &'static Core) -> ! {
 #[inline(always)]
 fn execute(core: &'static Core, m: &M, p: &'static P, g: GPtr, inherit: bool) {
     g.set_state(GState::Runnable, GState::Running);
+    let runs = g.runs.load(Ordering::Relaxed).wrapping_add(1);
+    g.runs.store(runs, Ordering::Relaxed); // who asks asks after a shootdown: `mem::shrink`
     bump(&p.count.switches);
     if inherit {
         // The slice goes on, and so does a pending request to end it.
@@ -94,7 +96,7 @@ fn execute(core: &'static Core, m: &M, p: &'static P, g: GPtr, inherit: bool) {
     if save.is_null() {
         // SAFETY: 1. the G's frame was left by `switch` or `prepare` and it is ours (Runnable → Running);
         // 2. g0 runs with count 1 and interrupts off.
-        unsafe { switch::switch(core.g0_sp.as_ptr(), g.sp.get()) };
+        unsafe { switch::switch(core.g0_sp.as_ptr(), g.sp.load(Ordering::Relaxed)) };
     } else {
         g.save.set(core::ptr::null_mut());
         preempt::swap_spare(core, m, save);

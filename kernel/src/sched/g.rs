@@ -8,20 +8,21 @@
 //!
 //! | fields | who | when |
 //! | --- | --- | --- |
-//! | `state`, `id`, `flags`, `reason`, `wait_since` | anyone reads | atomics |
-//! | `sp`, `save`, `link` | whoever owns the G: its core, or the holder of the queue it is on | never two at once |
+//! | `state`, `id`, `flags`, `reason`, `wait_since`, `runs` | anyone reads | atomics |
+//! | `sp`, `save`, `link` | whoever owns the G: its core, or the holder of the queue it is on; `mem::shrink` reads `sp` | never two at once |
 //! | `commit`, `commit_arg` | the G before it switches, g0 of its core after | same core, in that order |
 //! | `panic`, `locks`, `overflow` | the goroutine itself | running |
+//! | `want` | the goroutine, its fault handler, g0 of its core in Growing | never two at once |
 //! | `stack` | spawn and exit; the fault path reads | |
 
 use core::{
     cell::{Cell, UnsafeCell},
     panic::Location,
     ptr::NonNull,
-    sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering},
+    sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering},
 };
 
-use super::{WaitReason, state::GState};
+use super::{WaitReason, grow::Want, state::GState};
 use crate::{arch::x86_64::trap::SaveBlock, mem::stack::Stack, panic::PanicState};
 
 /// The goroutine is the runtime's own: it does not count for deadlock detection.
@@ -35,7 +36,7 @@ pub(crate) type CommitFn = unsafe fn(GPtr, *mut ()) -> bool;
 /// One goroutine. See the table in the file head.
 #[repr(C)]
 pub struct G {
-    pub(crate) sp: Cell<usize>,
+    pub(crate) sp: AtomicUsize,
     pub(crate) save: Cell<*mut SaveBlock>,
     pub(crate) link: Cell<*mut G>,
     pub(crate) state: AtomicU32,
@@ -50,8 +51,10 @@ pub struct G {
     pub(crate) locks: Cell<u32>,
     /// The overflow reserve is open.
     pub(crate) overflow: Cell<bool>,
-    /// It waited for a frame and will fault again.
-    pub(crate) growing: Cell<bool>,
+    /// Its stack could not grow.
+    pub(crate) want: Cell<Want>,
+    /// How often it was put on a core; wraps.
+    pub(crate) runs: AtomicU32,
     pub(crate) stack: Cell<Stack>,
     pub(crate) default_stack: Cell<Stack>,
     pub(crate) parent_id: Cell<u64>,
@@ -136,7 +139,7 @@ impl G {
     /// A G never used, with its default stack slot.
     pub(crate) fn new(stack: Stack) -> G {
         G {
-            sp: Cell::new(0),
+            sp: AtomicUsize::new(0),
             save: Cell::new(core::ptr::null_mut()),
             link: Cell::new(core::ptr::null_mut()),
             state: AtomicU32::new(GState::Dead as u32),
@@ -149,7 +152,8 @@ impl G {
             locked_core: AtomicU8::new(0),
             locks: Cell::new(0),
             overflow: Cell::new(false),
-            growing: Cell::new(false),
+            want: Cell::new(Want::None),
+            runs: AtomicU32::new(0),
             stack: Cell::new(stack),
             default_stack: Cell::new(stack),
             parent_id: Cell::new(0),

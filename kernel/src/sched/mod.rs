@@ -20,15 +20,18 @@ pub mod events;
 pub(crate) mod find;
 pub(crate) mod g;
 mod global;
+pub(crate) mod grow;
 pub(crate) mod idle;
 mod m;
 mod opts;
 mod osthread;
 pub(crate) mod p;
 mod park;
+pub(crate) mod parked;
 pub(crate) mod preempt;
 pub(crate) mod profile;
 mod reason;
+pub(crate) mod reclaimer;
 pub mod runq;
 mod spawn;
 pub(crate) mod start;
@@ -54,7 +57,7 @@ pub(crate) use stats::write_detail;
 pub use stats::{SchedStats, sched_stats};
 pub use syscall::blocking;
 
-use crate::{arch::x86_64::percpu, mem::stack::Stack};
+use crate::{arch::x86_64::percpu, mem::shrink};
 
 static BOOTED: AtomicBool = AtomicBool::new(false);
 static SEED: AtomicU64 = AtomicU64::new(0);
@@ -158,40 +161,13 @@ pub(crate) fn set_procs(n: usize) -> usize {
     world::set_procs(n)
 }
 
-/// The usable size of the big stack that ends at `top`, if the running goroutine is on it.
-pub(crate) fn stack_size_at(top: usize) -> Option<usize> {
-    let g = try_current()?;
-    let s = g.stack.get();
-    (s.top() == top).then_some(s.size())
-}
-
-/// Is `s` the running goroutine's stack with its overflow reserve open?
-pub(crate) fn overflow_open(s: Stack) -> bool {
-    try_current().is_some_and(|g| g.stack.get().top() == s.top() && g.overflow.get())
-}
-
-/// Page-fault handler: may the interrupted goroutine be taken to g0 for a frame? Once per fault.
-pub(crate) fn may_grow_slowly(f: &crate::arch::x86_64::trap::TrapFrame) -> bool {
-    let core = percpu::this();
-    let quiet = core.preempt.get() & !percpu::NO_RESCHED == 1 && f.rflags & 0x200 != 0;
-    let Some(g) = try_current() else { return false };
-    let blocking = g.flags.load(Ordering::Relaxed) & g::FLAG_BLOCKING != 0;
-    quiet && !blocking && !core.spare.get().is_null() && !g.growing.replace(true)
-}
-
-/// A fault was served.
-pub(crate) fn grown() {
-    if let Some(g) = try_current() {
-        g.growing.set(false);
-    }
-}
-
-/// Frees the pages of all dead stacks, this P's included; returns the pages given back.
+/// Gives back the stack pages that nobody needs: those of dead goroutines, and those below the stack pointers
+/// of parked ones. Returns how many. Others run meanwhile; with very many goroutines it takes long.
 pub fn scavenge_stacks() -> usize {
     world::stopped(|| {
         for p in p::first(global::procs()) {
             spawn::flush_dead(p, 0);
         }
     });
-    crate::mem::stack::scavenge()
+    shrink::dead() + shrink::parked()
 }

@@ -20,7 +20,7 @@ use super::{
     events::Kind,
     find,
     g::{FLAG_BLOCKING, GPtr},
-    global,
+    global, grow,
     m::{self, M, p_of},
     p,
     p::{P, bump},
@@ -39,7 +39,7 @@ use crate::{
         },
     },
     lock::{Rank, SpinLock},
-    mem::frames,
+    mem::{frames, shrink, stack},
 };
 
 /// A goroutine's time slice in nanoseconds.
@@ -263,14 +263,14 @@ fn take_off(core: &Core, spare: *mut SaveBlock, f: &mut TrapFrame, fx: &FxState,
     core.preempt.set((NO_RESCHED | 1) + 1);
 }
 
-/// Page-fault handler: the goroutine waits on g0 until the frame cache is full again. `may_grow_slowly` said
+/// Page-fault handler: the goroutine waits on g0 until the frame cache is full again. `grow::when_low` said
 /// that this is possible here.
 pub(crate) fn grow_on_g0(f: &mut TrapFrame, fx: &FxState) {
     let core = percpu::this();
     take_off(core, core.spare.get(), f, fx, grow_post);
 }
 
-/// Commit step of a growth: refill, and go on with the same goroutine.
+/// Commit step of a growth: refill, and go on with the same goroutine. Without frames it panics or waits.
 unsafe fn grow_post(g: *mut (), _: *mut ()) {
     let Some(g) = GPtr::from_raw(g.cast()) else {
         unreachable!("nobody grows")
@@ -278,7 +278,43 @@ unsafe fn grow_post(g: *mut (), _: *mut ()) {
     let core = percpu::this();
     g.set_state(GState::Running, GState::Growing);
     frames::refill(core.index());
+    let wait = grow::must_wait(g, frames::cached(core.index()) > stack::KEEP, clock::now_ns());
     g.set_state(GState::Growing, GState::Runnable);
+    match p_of(core) {
+        Some(p) if !wait => p.put(g, true),
+        _ => global::push_one(g),
+    }
+}
+
+/// Gives back the stack pages below the running goroutine's stack pointer, which g0 does for it: there it stands on
+/// none of them. Not inside `blocking`.
+pub(crate) fn give_back_unused() {
+    if current().flags.load(Ordering::Relaxed) & FLAG_BLOCKING == 0 {
+        arch::preempt_disable();
+        switch_to_g0(give_back_post, core::ptr::null_mut());
+    }
+}
+
+/// On g0: gives back pages of the stack of the goroutine that has just left it, with interrupts on for a moment. A timer
+/// interrupt that found g0 meanwhile has disarmed the one-shot, and a slice that goes on does not arm it.
+pub(crate) fn give_back(low: usize, high: usize) {
+    shrink::on_g0(low, high);
+    let core = percpu::this();
+    if let Some(p) = p_of(core) {
+        resume_slice(core, p, false);
+    }
+}
+
+/// Commit step of that: the goroutine goes on at once, and the frames are there for whoever starves.
+unsafe fn give_back_post(g: *mut (), _: *mut ()) {
+    let Some(g) = GPtr::from_raw(g.cast()) else {
+        unreachable!("nobody gives back")
+    };
+    let core = percpu::this();
+    let sp = g.sp.load(Ordering::Relaxed);
+    give_back(g.stack.get().floor(), sp & !(stack::PAGE - 1));
+    frames::refill(core.index());
+    g.set_state(GState::Running, GState::Runnable);
     match p_of(core) {
         Some(p) => p.put(g, true),
         None => global::push_one(g),

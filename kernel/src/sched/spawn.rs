@@ -5,6 +5,8 @@
 //! with their stacks and the pages they had mapped, wait on a list of the P that saw them die; long lists
 //! go to a global one in halves, short ones are filled from it, an empty one makes a slab of new Gs.
 //!
+//! Without memory it waits, if it may, for a round of the reclaimer and tries once more.
+//!
 //! Death: the entry function returns, the commit step on g0 marks the G dead and puts it on the list. From
 //! then on its stack may be somebody else's.
 
@@ -23,6 +25,7 @@ use super::{
     m::p_of,
     p::{P, bump},
     park::switch_to_g0,
+    preempt,
     state::GState,
 };
 use crate::{
@@ -31,7 +34,7 @@ use crate::{
         x86_64::{percpu, switch},
     },
     lock::{Rank, SpinLock},
-    mem::{frames, stack},
+    mem::{frames, stack, stack_big},
     panic::{Unwound, catch, crash},
 };
 
@@ -63,7 +66,7 @@ impl core::fmt::Display for SpawnError {
 impl core::error::Error for SpawnError {}
 
 /// How to start a goroutine.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 pub(crate) struct How<'a> {
     pub(crate) system: bool,
     pub(crate) stack_size: Option<usize>,
@@ -214,7 +217,7 @@ pub(crate) fn flush_dead(p: &P, keep: u32) {
     }
 }
 
-/// Takes up to `n` dead Gs off the global list (linked), for the stack scavenger.
+/// Takes up to `n` dead Gs off the global list (linked), for the stack reclaimer.
 pub(crate) fn take_dead_batch(n: usize) -> *mut G {
     let mut dead = DEAD.lock();
     let mut out = ptr::null_mut();
@@ -297,8 +300,13 @@ fn start_small<F: FnOnce() + Send>(
         arch::preempt_enable();
         return start_without_p(ManuallyDrop::into_inner(f), how, at);
     }
-    let r = start_on(p, &f, how, at);
+    let mut r = start_on(p, &f, how, at);
     arch::preempt_enable();
+    if r == Err(SpawnError::OutOfMemory) && super::reclaimer::round() {
+        arch::preempt_disable();
+        r = start_on(p_of(percpu::this()), &f, how, at);
+        arch::preempt_enable();
+    }
     if r.is_err() {
         // SAFETY: `start_on` copies the closure only when it succeeds. Its drop is user code: not before now.
         unsafe { ManuallyDrop::drop(&mut f) };
@@ -348,7 +356,8 @@ fn start_on<F: FnOnce() + Send>(
     // SAFETY: the top page is mapped, the stack is nobody's, the closure fits (INLINE_CLOSURE).
     unsafe { ptr::copy_nonoverlapping(&raw const **f, at_f as *mut F, 1) };
     // SAFETY: 1. the bytes below belong to the same unused stack.
-    g.sp.set(unsafe { switch::prepare(at_f, entry::<F>, at_f as *mut ()) });
+    let sp = unsafe { switch::prepare(at_f, entry::<F>, at_f as *mut ()) };
+    g.sp.store(sp, Ordering::Relaxed);
     let id = match p {
         Some(p) => new_id(p),
         None => NEXT_ID.fetch_add(1, Ordering::Relaxed),
@@ -388,7 +397,7 @@ fn use_custom_stack(g: GPtr, size: usize) -> Result<(), SpawnError> {
     }
     if size > stack::DEFAULT_SIZE {
         g.stack
-            .set(stack::reserve_custom(size).ok_or(SpawnError::OutOfMemory)?);
+            .set(stack_big::reserve(size).ok_or(SpawnError::OutOfMemory)?);
     }
     Ok(())
 }
@@ -418,9 +427,15 @@ unsafe fn exit_post(g: *mut (), _: *mut ()) {
         super::SYSTEM_GS.fetch_sub(1, Ordering::Relaxed);
     }
     g.set_state(GState::Running, GState::Dead);
-    let default = g.default_stack.get();
-    if g.stack.get() != default {
-        stack::release_custom(g.stack.replace(default));
+    let (stack, default) = (g.stack.get(), g.default_stack.get());
+    if frames::free_count() == 0 {
+        // Nobody may come to scavenge. A big slot's top page holds its place in the list.
+        let kept = if stack == default { 0 } else { stack::PAGE };
+        preempt::give_back(stack.floor(), stack.top() - kept);
+    }
+    if stack != default {
+        stack_big::release(stack);
+        g.stack.set(default);
     }
     let core = percpu::this();
     match p_of(core) {

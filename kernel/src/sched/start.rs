@@ -6,7 +6,9 @@
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use super::{BOOTED, SEED, dump, find, global, global::SCHED, m, opts, p, preempt, spawn, spawn::How};
+use super::{
+    BOOTED, SEED, dump, find, global, global::SCHED, grow, m, opts, p, preempt, reclaimer, spawn, spawn::How,
+};
 use crate::{
     arch::{
         self,
@@ -44,7 +46,10 @@ fn inject(f: &mut TrapFrame, cr2: usize, what: StackFault) {
                 size: s.size(),
             }
         }
-        StackFault::NoMemory => Kind::OutOfMemory { size: stack::PAGE },
+        StackFault::NoMemory => {
+            grow::panics(g);
+            Kind::OutOfMemory { size: stack::PAGE }
+        }
         _ => fault::kind_of(f, cr2),
     };
     if !fault::inject(f, kind, s.floor()..s.top()) {
@@ -99,6 +104,9 @@ pub(crate) fn boot(main: fn()) -> ! {
     };
     if let Err(e) = spawn::start(body, How::default(), core::panic::Location::caller()) {
         crate::panic::fatal_fmt(format_args!("cannot start the main goroutine: {e}"));
+    }
+    if let Err(e) = reclaimer::start() {
+        crate::panic::fatal_fmt(format_args!("cannot start the reclaimer: {e}"));
     }
     BOOTED.store(true, Ordering::Release);
     OPEN.store(true, Ordering::Release); // pairs with the Acquire in `start_core`
