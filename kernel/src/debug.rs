@@ -12,3 +12,14 @@ pub use crate::mem::hoard::Hoard;
 pub fn shrink_parked_stacks() -> usize {
     crate::mem::shrink::parked()
 }
+
+/// The main goroutine's stack limit in bytes.
+pub fn main_stack_size() -> Option<usize> {
+    let mut size = None;
+    crate::sched::for_each_g(|g| {
+        if g.id() == 1 {
+            size = Some(g.stack.get().size());
+        }
+    });
+    size
+}

@@ -102,7 +102,11 @@ pub(crate) fn boot(main: fn()) -> ! {
         main();
         dump::on_main_return()
     };
-    if let Err(e) = spawn::start(body, How::default(), core::panic::Location::caller()) {
+    let how = How {
+        stack_size: main_stack(),
+        ..How::default()
+    };
+    if let Err(e) = spawn::start(body, how, core::panic::Location::caller()) {
         crate::panic::fatal_fmt(format_args!("cannot start the main goroutine: {e}"));
     }
     if let Err(e) = reclaimer::start() {
@@ -111,6 +115,21 @@ pub(crate) fn boot(main: fn()) -> ! {
     BOOTED.store(true, Ordering::Release);
     OPEN.store(true, Ordering::Release); // pairs with the Acquire in `start_core`
     find::run(core)
+}
+
+/// The main goroutine's stack limit, if `mainstack=` sets one.
+fn main_stack() -> Option<usize> {
+    let v = crate::opts::get("mainstack")?;
+    let allowed = stack::DEFAULT_SIZE..=stack::MAX_SIZE;
+    match crate::opts::bytes(v)
+        .map(|n| n as usize)
+        .filter(|n| allowed.contains(n))
+    {
+        None => crate::panic::fatal_fmt(format_args!(
+            "mainstack={v}: must be a number of bytes, K, M or G, from 256K to 1G"
+        )),
+        size => size,
+    }
 }
 
 static OPEN: AtomicBool = AtomicBool::new(false);
