@@ -13,6 +13,7 @@ mod panics;
 mod recursion;
 mod registers;
 mod resize;
+mod shrink;
 mod steal;
 mod wake;
 
