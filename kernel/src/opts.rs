@@ -114,4 +114,25 @@ mod tests {
         assert_eq!(number("-1"), None);
         assert_eq!(number("0x"), None);
     }
+
+    #[test]
+    fn numbers_of_bytes() {
+        assert_eq!(bytes("4096"), Some(4096));
+        assert_eq!(bytes("0x10k"), Some(16 << 10));
+        assert_eq!(bytes("8M"), Some(8 << 20));
+        assert_eq!(bytes("1G"), Some(1 << 30));
+        for bad in [
+            "",
+            "K",
+            "-1M",
+            "1T",
+            "1.5M",
+            "8MB",
+            "é",
+            "99999999999999999999",
+            "17179869184G",
+        ] {
+            assert_eq!(bytes(bad), None, "{bad}");
+        }
+    }
 }
