@@ -102,6 +102,7 @@ pub fn rand32() -> u32 {
 }
 
 /// The boot seed all randomness comes from.
+#[inline]
 pub fn seed() -> u64 {
     SEED.load(Ordering::Relaxed)
 }

@@ -82,6 +82,16 @@ impl Readers {
         Reading(counter)
     }
 
+    /// Is no reader in who may know what the caller has unlinked until now? Then sealing is not worth while.
+    #[inline]
+    pub(super) fn nobody(&self) -> bool {
+        fence(Ordering::SeqCst); // see the file head
+        let n = stripes();
+        // Acquire: pairs with the subtraction of the last reader.
+        let at_rest = |c: &Counter| c.0.load(Ordering::Acquire) == 0;
+        self.counters.iter().all(|parity| parity[..n].iter().all(at_rest))
+    }
+
     /// What the caller has unlinked until now is in a bag; these are the counters to wait for.
     pub(super) fn seal(&self) -> Unseen {
         fence(Ordering::SeqCst); // see the file head

@@ -116,6 +116,7 @@ impl<K, V> Bag<K, V> {
 
 /// Frees what is in it: no reader knows it any more.
 impl<K, V> Drop for Bag<K, V> {
+    #[inline]
     fn drop(&mut self) {
         while !self.inners.is_null() {
             // SAFETY: the bag owns it, and it came from a box.
@@ -163,6 +164,7 @@ pub(super) enum Edit<K, V> {
 struct Locked<'a>(&'a RawMutex);
 
 impl Drop for Locked<'_> {
+    #[inline]
     fn drop(&mut self) {
         self.0.unlock();
     }
@@ -426,7 +428,18 @@ unsafe fn walk<K, V>(p: *mut (), f: &mut dyn FnMut(&Entry<K, V>) -> bool) -> boo
 }
 
 /// What may be freed now. The lock is held.
+#[inline(always)]
 fn collect<K, V>(g: &mut Garbage<K, V>, readers: &Readers) -> Bag<K, V> {
+    match (g.fresh.is_empty(), g.sealed.is_empty()) {
+        (true, true) => Bag::new(),
+        (_, true) if readers.nobody() => mem::replace(&mut g.fresh, Bag::new()),
+        _ => collect_slow(g, readers),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn collect_slow<K, V>(g: &mut Garbage<K, V>, readers: &Readers) -> Bag<K, V> {
     let mut free = Bag::new();
     if !g.sealed.is_empty() {
         g.unseen = readers.tick_off(g.unseen);

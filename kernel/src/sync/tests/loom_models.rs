@@ -5,7 +5,7 @@ use loom::{cell::UnsafeCell, sync::Arc, thread};
 use crate::{
     sched::WaitReason,
     shim::{AtomicU32, Ordering},
-    sync::{Condvar, Mutex, Once, RawMutex, RawRwLock, Value, WaitGroup, sema},
+    sync::{Condvar, Map, Mutex, Once, RawMutex, RawRwLock, Value, WaitGroup, sema},
 };
 
 /// Explores every interleaving with up to `LOOM_MAX_PREEMPTIONS` preemptions, 3 if that is not set: without a
@@ -356,6 +356,24 @@ fn loom_value_compare_and_swap() {
         h.join().unwrap();
         assert_eq!(v.load().get(), 2);
         drop(v);
+        assert_eq!(alive.load(std::sync::atomic::Ordering::SeqCst), 0);
+    });
+}
+
+/// A reader looks at a value while it is replaced twice: it is not freed under its eyes, and all are in the end.
+#[test]
+fn loom_map_frees_nothing_that_is_read() {
+    model(|| {
+        let alive = std::sync::Arc::default();
+        let m = Arc::new(Map::new());
+        m.store(1_u32, Watched::new(1, &alive));
+        let n = m.clone();
+        let h = thread::spawn(move || n.load_with(&1, Watched::get));
+        m.store(1, Watched::new(2, &alive));
+        m.store(1, Watched::new(3, &alive));
+        assert!(h.join().unwrap().is_some_and(|v| v <= 3));
+        m.delete(&1);
+        drop(m);
         assert_eq!(alive.load(std::sync::atomic::Ordering::SeqCst), 0);
     });
 }
