@@ -37,6 +37,7 @@ const ROOMS: &[&str] = &[
     "kernel/src/sync/lazy_lock.rs",
     "kernel/src/sync/mutex.rs",
     "kernel/src/sync/once_lock.rs",
+    "kernel/src/sync/lock_api.rs",
     "kernel/src/sync/map/mod.rs",
     "kernel/src/sync/map/trie.rs",
     "kernel/src/sync/pool/mod.rs",

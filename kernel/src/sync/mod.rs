@@ -15,6 +15,7 @@
 //! | `atomic` | [`atomic::Value`]: read and replaced without a lock |
 //! | `map` | [`Map`]: read without a lock |
 //! | `pool` | [`Pool`]: things kept for the next who needs one |
+//! | `lock_api` | the raw locks for crates that are generic over locks |
 //! | `stats`, `reads`, `cycle` | figures; who reads what; who waits for whom when nothing moves |
 
 pub mod atomic;
@@ -23,6 +24,8 @@ mod condvar;
 pub(crate) mod cycle;
 pub mod errgroup;
 mod lazy_lock;
+#[cfg(not(loom))]
+mod lock_api;
 pub mod map;
 mod mutex;
 mod once;
@@ -42,6 +45,8 @@ mod with_context;
 pub use atomic::{Snapshot, Value};
 pub use condvar::Condvar;
 pub use lazy_lock::LazyLock;
+#[cfg(not(loom))]
+pub use lock_api::GoroutineId;
 pub use map::Map;
 pub use mutex::{Mutex, MutexGuard, RawMutex};
 pub use once::Once;
