@@ -58,6 +58,12 @@ fn unpack<T>(word: u64) -> NonNull<Node<T>> {
 }
 
 /// The value of a [`Value`] as it was when loaded. Cheap to clone.
+///
+/// ```
+/// let v = burrow::sync::Value::new("a".to_string());
+/// let (a, b) = (v.load(), v.load().clone());
+/// assert_eq!(a.len() + b.len(), 2);
+/// ```
 pub struct Snapshot<T> {
     node: NonNull<Node<T>>,
     _owns: PhantomData<Node<T>>,
@@ -70,6 +76,14 @@ unsafe impl<T: Send + Sync> Sync for Snapshot<T> {}
 
 impl<T> Snapshot<T> {
     /// A value that is in no cell yet.
+    ///
+    /// ```
+    /// use burrow::sync::{Snapshot, Value};
+    /// let v = Value::new(1);
+    /// let two = Snapshot::new(2);
+    /// v.store(two.clone());
+    /// assert!(Snapshot::same(&v.load(), &two));
+    /// ```
     pub fn new(value: T) -> Self {
         Self::of(
             Box::leak(Box::new(Node {
@@ -102,6 +116,12 @@ impl<T> Snapshot<T> {
     }
 
     /// Are these the same value in the same place, not merely equal ones?
+    ///
+    /// ```
+    /// use burrow::sync::Snapshot;
+    /// let (a, b) = (Snapshot::new(1), Snapshot::new(1));
+    /// assert!(*a == *b && !Snapshot::same(&a, &b) && Snapshot::same(&a, &a.clone()));
+    /// ```
     pub fn same(a: &Self, b: &Self) -> bool {
         a.node == b.node
     }
@@ -168,6 +188,11 @@ unsafe impl<T: Send + Sync> Send for Value<T> {}
 
 impl<T> Value<T> {
     /// A cell with `value` in it.
+    ///
+    /// ```
+    /// let v = burrow::sync::Value::new([1, 2]);
+    /// assert_eq!(v.load()[1], 2);
+    /// ```
     pub fn new(value: T) -> Self {
         Value {
             word: AtomicU64::new(Snapshot::new(value).into_cell()),
@@ -176,6 +201,13 @@ impl<T> Value<T> {
     }
 
     /// The value as it is now. Never waits, whatever others do.
+    ///
+    /// ```
+    /// let v = burrow::sync::Value::new(1);
+    /// let before = v.load();
+    /// v.store(2);
+    /// assert_eq!((*before, *v.load()), (1, 2));
+    /// ```
     #[inline]
     pub fn load(&self) -> Snapshot<T> {
         let _here = PreemptGuard::new();
@@ -219,11 +251,22 @@ impl<T> Value<T> {
     }
 
     /// Puts `new` in.
+    ///
+    /// ```
+    /// let v = burrow::sync::Value::new(1);
+    /// v.store(2);
+    /// assert_eq!(*v.load(), 2);
+    /// ```
     pub fn store(&self, new: impl Into<Snapshot<T>>) {
         drop(self.swap(new));
     }
 
     /// Puts `new` in; what was there comes back.
+    ///
+    /// ```
+    /// let v = burrow::sync::Value::new(1);
+    /// assert_eq!((*v.swap(2), *v.load()), (1, 2));
+    /// ```
     pub fn swap(&self, new: impl Into<Snapshot<T>>) -> Snapshot<T> {
         // AcqRel: publishes the new node; the old one's counts are ours to see.
         Self::taken_out(self.word.swap(new.into().into_cell(), Ordering::AcqRel))
@@ -263,6 +306,12 @@ impl<T> Value<T> {
     }
 
     /// Replaces the value by what `f` makes of it; again if somebody else was faster.
+    ///
+    /// ```
+    /// let v = burrow::sync::Value::new(1);
+    /// burrow::scope(|s| (0..4).for_each(|_| _ = s.spawn(|| v.update(|n| n + 1))));
+    /// assert_eq!(*v.load(), 5);
+    /// ```
     pub fn update(&self, mut f: impl FnMut(&T) -> T) {
         loop {
             // not a spin: who fails has seen somebody else succeed

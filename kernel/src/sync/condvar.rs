@@ -84,6 +84,11 @@ fn before(a: u32, b: u32) -> bool {
 impl Condvar {
     shim_const_fn! {
         /// Nobody waits.
+        ///
+        /// ```
+        /// static CHANGED: burrow::sync::Condvar = burrow::sync::Condvar::new();
+        /// CHANGED.notify_all(); // nobody waits: nothing happens
+        /// ```
         pub fn new() -> Self {
             Self {
                 tickets: AtomicU32::new(0),
@@ -95,6 +100,18 @@ impl Condvar {
     }
 
     /// Unlocks, waits for a notification, locks again.
+    ///
+    /// ```
+    /// use burrow::sync::{Condvar, Mutex};
+    /// let (m, c) = (Mutex::new(0), Condvar::new());
+    /// burrow::scope(|s| {
+    ///     s.spawn(|| { *m.lock() = 1; c.notify_one(); });
+    ///     let mut n = m.lock();
+    ///     while *n == 0 {
+    ///         n = c.wait(n);
+    ///     }
+    /// });
+    /// ```
     pub fn wait<'a, T: ?Sized>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
         let mutex = guard.mutex();
         let ticket = self.tickets.fetch_add(1, Ordering::Relaxed); // the mutex orders it: see the file head
@@ -155,6 +172,17 @@ impl Condvar {
     }
 
     /// Wakes the goroutine that has waited longest, if any does. It need not be called with the mutex locked.
+    ///
+    /// ```
+    /// use burrow::sync::{Condvar, Mutex};
+    /// let (jobs, more) = (Mutex::new(Vec::new()), Condvar::new());
+    /// burrow::scope(|s| {
+    ///     s.spawn(|| more.wait_while(jobs.lock(), |j| j.is_empty()).pop());
+    ///     jobs.lock().push("job");
+    ///     more.notify_one();
+    /// });
+    /// assert!(jobs.lock().is_empty());
+    /// ```
     #[inline]
     pub fn notify_one(&self) {
         if !self.nobody() {
@@ -209,6 +237,18 @@ impl Condvar {
     }
 
     /// Wakes every goroutine that waits.
+    ///
+    /// ```
+    /// use burrow::sync::{Condvar, Mutex};
+    /// let (start, c) = (Mutex::new(false), Condvar::new());
+    /// burrow::scope(|s| {
+    ///     for _ in 0..3 {
+    ///         s.spawn(|| drop(c.wait_while(start.lock(), |go| !*go)));
+    ///     }
+    ///     *start.lock() = true;
+    ///     c.notify_all();
+    /// });
+    /// ```
     #[inline]
     pub fn notify_all(&self) {
         if !self.nobody() {

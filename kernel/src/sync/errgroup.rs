@@ -101,6 +101,11 @@ impl<E> Inner<E> {
 
 impl<E: Send + 'static> Group<E> {
     /// A group without members or limit.
+    ///
+    /// ```
+    /// let g = burrow::errgroup::Group::<String>::new();
+    /// assert_eq!(g.wait(), Ok(())); // nobody to wait for
+    /// ```
     pub fn new() -> Self {
         Self::build(None)
     }
@@ -140,6 +145,14 @@ impl<E: Send + 'static> Group<E> {
     ///
     /// # Panics
     /// If members are running.
+    ///
+    /// ```
+    /// let g = burrow::errgroup::Group::<String>::new();
+    /// g.set_limit(2);
+    /// (0..10).for_each(|_| g.go(|| Ok(()))); // never more than two
+    /// g.wait().unwrap();
+    /// g.set_limit(None);
+    /// ```
     pub fn set_limit(&self, n: impl Into<Option<usize>>) {
         let mut places = self.inner.places.lock();
         let active = self.inner.members.count();
@@ -151,6 +164,12 @@ impl<E: Send + 'static> Group<E> {
     }
 
     /// Starts `f` as a goroutine of the group; waits while the limit is reached.
+    ///
+    /// ```
+    /// let g = burrow::errgroup::Group::<std::num::ParseIntError>::new();
+    /// g.go(|| "7".parse::<u8>().map(|n| assert_eq!(n, 7)));
+    /// assert_eq!(g.wait(), Ok(()));
+    /// ```
     #[track_caller]
     pub fn go(&self, f: impl FnOnce() -> Result<(), E> + Send + 'static) {
         let places = self.inner.places.lock().clone();
@@ -161,6 +180,12 @@ impl<E: Send + 'static> Group<E> {
     }
 
     /// Starts `f` as a goroutine of the group, unless the limit is reached. Did it?
+    ///
+    /// ```
+    /// let g = burrow::errgroup::Group::<String>::new();
+    /// g.set_limit(0);
+    /// assert!(!g.try_go(|| Ok(())));
+    /// ```
     #[track_caller]
     pub fn try_go(&self, f: impl FnOnce() -> Result<(), E> + Send + 'static) -> bool {
         let places = self.inner.places.lock().clone();
@@ -198,6 +223,12 @@ impl<E: Send + 'static> Group<E> {
     ///
     /// # Panics
     /// With the panic of the first member that panicked.
+    ///
+    /// ```
+    /// let g = burrow::errgroup::Group::<&str>::new();
+    /// g.go(|| Err("no"));
+    /// assert_eq!((g.wait(), g.wait()), (Err("no"), Ok(())));
+    /// ```
     pub fn wait(&self) -> Result<(), E> {
         self.inner.members.wait();
         let mut o = self.inner.outcome.lock();

@@ -33,6 +33,11 @@ unsafe impl<T: Send + Sync, F: Send> Sync for LazyLock<T, F> {}
 impl<T, F: FnOnce() -> T> LazyLock<T, F> {
     shim_const_fn! {
         /// A value that `init` will make.
+        ///
+        /// ```
+        /// let lazy = burrow::sync::LazyLock::new(|| 6 * 7);
+        /// assert_eq!(*lazy, 42);
+        /// ```
         pub fn new(init: F) -> Self {
             Self { once: Once::new(), state: UnsafeCell::new(State::Init(init)) }
         }
@@ -42,6 +47,12 @@ impl<T, F: FnOnce() -> T> LazyLock<T, F> {
     ///
     /// # Panics
     /// If the initializer panics, did so earlier, or uses the value itself.
+    ///
+    /// ```
+    /// use burrow::sync::LazyLock;
+    /// let lazy = LazyLock::new(|| 6 * 7);
+    /// assert_eq!(LazyLock::force(&lazy), &42);
+    /// ```
     #[inline]
     pub fn force(this: &Self) -> &T {
         this.once.call_once(|| {

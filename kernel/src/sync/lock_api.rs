@@ -20,7 +20,6 @@ use crate::sched;
 
 // SAFETY: the mutex excludes (loom model).
 unsafe impl lock_api::RawMutex for RawMutex {
-    #[expect(clippy::declare_interior_mutable_const, reason = "what `lock_api` asks for")]
     const INIT: Self = Self::new();
     type GuardMarker = lock_api::GuardNoSend;
 
@@ -47,7 +46,6 @@ unsafe impl lock_api::RawMutex for RawMutex {
 
 // SAFETY: a writer excludes everybody, readers exclude writers (loom models).
 unsafe impl lock_api::RawRwLock for RawRwLock {
-    #[expect(clippy::declare_interior_mutable_const, reason = "what `lock_api` asks for")]
     const INIT: Self = Self::new();
     type GuardMarker = lock_api::GuardNoSend;
 

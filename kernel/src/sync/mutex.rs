@@ -68,12 +68,23 @@ pub struct RawMutex {
 impl RawMutex {
     shim_const_fn! {
         /// An unlocked mutex.
+        ///
+        /// ```
+        /// static ONE_AT_A_TIME: burrow::sync::RawMutex = burrow::sync::RawMutex::new();
+        /// assert!(ONE_AT_A_TIME.try_lock());
+        /// ```
         pub fn new() -> Self {
             Self { state: AtomicU32::new(0), owner: AtomicU32::new(0) }
         }
     }
 
     /// Locks; waits until it can.
+    ///
+    /// ```
+    /// let m = burrow::sync::RawMutex::new();
+    /// m.lock();
+    /// assert!(m.is_locked());
+    /// ```
     #[inline]
     pub fn lock(&self) {
         // Acquire: pairs with the Release in `unlock`.
@@ -101,6 +112,11 @@ impl RawMutex {
     }
 
     /// Locks if that needs no waiting.
+    ///
+    /// ```
+    /// let m = burrow::sync::RawMutex::new();
+    /// assert!(m.try_lock() && !m.try_lock());
+    /// ```
     #[inline]
     pub fn try_lock(&self) -> bool {
         let old = self.state.load(Ordering::Relaxed);
@@ -117,6 +133,15 @@ impl RawMutex {
     ///
     /// # Fatal errors
     /// If it is not locked: the program ends.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// let m = Arc::new(burrow::sync::RawMutex::new());
+    /// m.lock();
+    /// let theirs = m.clone();
+    /// burrow::go(move || theirs.unlock()); // somebody else may
+    /// m.lock();
+    /// ```
     #[inline]
     pub fn unlock(&self) {
         // Release: pairs with the Acquire in `lock` and its kin.
@@ -127,6 +152,12 @@ impl RawMutex {
     }
 
     /// Is it locked now? A hint.
+    ///
+    /// ```
+    /// let m = burrow::sync::RawMutex::new();
+    /// m.lock();
+    /// assert!(m.is_locked());
+    /// ```
     pub fn is_locked(&self) -> bool {
         self.state.load(Ordering::Relaxed) & LOCKED != 0
     }
@@ -283,12 +314,21 @@ unsafe impl<T: ?Sized + Send> Send for Mutex<T> {}
 impl<T> Mutex<T> {
     shim_const_fn! {
         /// An unlocked mutex around `value`.
+        ///
+        /// ```
+        /// let m = burrow::sync::Mutex::new(7);
+        /// assert_eq!(*m.lock(), 7);
+        /// ```
         pub fn new(value: T) -> Self {
             Self { raw: RawMutex::new(), value: UnsafeCell::new(value) }
         }
     }
 
     /// The value.
+    ///
+    /// ```
+    /// assert_eq!(burrow::sync::Mutex::new("a").into_inner(), "a");
+    /// ```
     pub fn into_inner(self) -> T {
         self.value.into_inner()
     }
@@ -296,6 +336,13 @@ impl<T> Mutex<T> {
 
 impl<T: ?Sized> Mutex<T> {
     /// Locks; waits until it can. The guard unlocks.
+    ///
+    /// ```
+    /// let m = burrow::sync::Mutex::new(vec![1]);
+    /// m.lock().push(2);
+    /// let guard = m.lock();
+    /// assert!(guard.len() == 2 && m.try_lock().is_none());
+    /// ```
     #[inline]
     pub fn lock(&self) -> MutexGuard<'_, T> {
         self.raw.lock();
@@ -306,6 +353,13 @@ impl<T: ?Sized> Mutex<T> {
     }
 
     /// Locks if that needs no waiting.
+    ///
+    /// ```
+    /// let m = burrow::sync::Mutex::new(1);
+    /// let guard = m.try_lock().unwrap();
+    /// assert!(m.try_lock().is_none());
+    /// # drop(guard);
+    /// ```
     #[inline]
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
         self.raw.try_lock().then(|| MutexGuard {
@@ -315,11 +369,22 @@ impl<T: ?Sized> Mutex<T> {
     }
 
     /// The value without locking, given that nobody else can have it.
+    ///
+    /// ```
+    /// let mut m = burrow::sync::Mutex::new(1);
+    /// *m.get_mut() = 2; // nobody else has it
+    /// assert_eq!(m.into_inner(), 2);
+    /// ```
     pub fn get_mut(&mut self) -> &mut T {
         self.value.get_mut()
     }
 
     /// Is it locked now? A hint.
+    ///
+    /// ```
+    /// let m = burrow::sync::Mutex::new(());
+    /// assert!(!m.is_locked());
+    /// ```
     pub fn is_locked(&self) -> bool {
         self.raw.is_locked()
     }
@@ -347,6 +412,14 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for Mutex<T> {
 }
 
 /// Access to the value of a [`Mutex`]; unlocks when dropped.
+///
+/// ```
+/// let m = burrow::sync::Mutex::new(1);
+/// let mut guard = m.lock();
+/// *guard += 1;
+/// drop(guard); // unlocks
+/// assert!(!m.is_locked());
+/// ```
 #[must_use = "the mutex is locked only while the guard lives"]
 pub struct MutexGuard<'a, T: ?Sized> {
     mutex: &'a Mutex<T>,

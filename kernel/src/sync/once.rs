@@ -69,12 +69,23 @@ impl Drop for Running<'_> {
 impl Once {
     shim_const_fn! {
         /// Not done yet.
+        ///
+        /// ```
+        /// static ONCE: burrow::sync::Once = burrow::sync::Once::new();
+        /// assert!(!ONCE.is_done());
+        /// ```
         pub fn new() -> Self {
             Self { state: AtomicU32::new(NEW), runner: AtomicU32::new(0), sema: AtomicU32::new(0) }
         }
     }
 
     /// Has the function been run? If so, all it did is visible here.
+    ///
+    /// ```
+    /// let once = burrow::sync::Once::new();
+    /// once.call_once(|| {});
+    /// assert!(once.is_done());
+    /// ```
     #[inline]
     pub fn is_done(&self) -> bool {
         self.state.load(Ordering::Acquire) == DONE // pairs with the exchange in `Running::drop`
@@ -85,6 +96,12 @@ impl Once {
     ///
     /// # Panics
     /// If called from within its own function, which would wait for itself.
+    ///
+    /// ```
+    /// let once = burrow::sync::Once::new();
+    /// assert!(burrow::recover(|| once.call_once(|| panic!("fails"))).is_err());
+    /// once.call_once(|| unreachable!("not tried twice"));
+    /// ```
     #[inline]
     pub fn call_once(&self, f: impl FnOnce()) {
         if !self.is_done() {

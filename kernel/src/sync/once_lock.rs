@@ -31,12 +31,22 @@ unsafe impl<T: Send> Send for OnceLock<T> {}
 impl<T> OnceLock<T> {
     shim_const_fn! {
         /// An empty cell.
+        ///
+        /// ```
+        /// static PATH: burrow::sync::OnceLock<String> = burrow::sync::OnceLock::new();
+        /// assert!(PATH.get().is_none());
+        /// ```
         pub fn new() -> Self {
             Self { once: Once::new(), value: UnsafeCell::new(MaybeUninit::uninit()), _owns: PhantomData }
         }
     }
 
     /// The value, if it is there. Does not wait.
+    ///
+    /// ```
+    /// let cell = burrow::sync::OnceLock::from(1);
+    /// assert_eq!(cell.get(), Some(&1));
+    /// ```
     #[inline]
     pub fn get(&self) -> Option<&T> {
         // SAFETY: done, so the cell is written and nobody writes again.
@@ -46,6 +56,12 @@ impl<T> OnceLock<T> {
     }
 
     /// The value, if it is there, given that nobody else can have it.
+    ///
+    /// ```
+    /// let mut cell = burrow::sync::OnceLock::from(1);
+    /// *cell.get_mut().unwrap() += 1;
+    /// assert_eq!(cell.get(), Some(&2));
+    /// ```
     pub fn get_mut(&mut self) -> Option<&mut T> {
         // SAFETY: as in `get`, and borrowed mutably.
         self.once
@@ -57,6 +73,11 @@ impl<T> OnceLock<T> {
     ///
     /// # Errors
     /// The value back, if there was one already.
+    ///
+    /// ```
+    /// let cell = burrow::sync::OnceLock::new();
+    /// assert_eq!((cell.set(1), cell.set(2)), (Ok(()), Err(2)));
+    /// ```
     pub fn set(&self, value: T) -> Result<(), T> {
         let mut value = Some(value);
         self.get_or_init(|| value.take().expect("called once"));
@@ -68,6 +89,12 @@ impl<T> OnceLock<T> {
     ///
     /// # Panics
     /// If `f` asks for the same value, which would wait for itself.
+    ///
+    /// ```
+    /// let cell = burrow::sync::OnceLock::new();
+    /// assert!(burrow::recover(|| { cell.get_or_init(|| panic!("fails")); }).is_err());
+    /// assert_eq!(cell.get_or_init(|| 2), &2);
+    /// ```
     #[inline]
     pub fn get_or_init(&self, f: impl FnOnce() -> T) -> &T {
         match self.get_or_try_init(|| Ok::<_, Infallible>(f())) {
@@ -116,6 +143,11 @@ impl<T> OnceLock<T> {
     }
 
     /// Takes the value out and leaves the cell empty.
+    ///
+    /// ```
+    /// let mut cell = burrow::sync::OnceLock::from(1);
+    /// assert_eq!((cell.take(), cell.take()), (Some(1), None));
+    /// ```
     pub fn take(&mut self) -> Option<T> {
         if !self.once.is_done() {
             return None;
@@ -126,6 +158,10 @@ impl<T> OnceLock<T> {
     }
 
     /// The value.
+    ///
+    /// ```
+    /// assert_eq!(burrow::sync::OnceLock::from(1).into_inner(), Some(1));
+    /// ```
     pub fn into_inner(mut self) -> Option<T> {
         self.take()
     }

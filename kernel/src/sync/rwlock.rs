@@ -67,6 +67,11 @@ pub struct RawRwLock {
 impl RawRwLock {
     shim_const_fn! {
         /// A free lock.
+        ///
+        /// ```
+        /// static LOCK: burrow::sync::RawRwLock = burrow::sync::RawRwLock::new();
+        /// assert!(!LOCK.is_locked());
+        /// ```
         pub fn new() -> Self {
             Self {
                 readers: AtomicU32::new(0),
@@ -79,6 +84,12 @@ impl RawRwLock {
     }
 
     /// Locks for reading; waits while a writer has the lock or waits for it.
+    ///
+    /// ```
+    /// let l = burrow::sync::RawRwLock::new();
+    /// l.read();
+    /// assert!(l.try_read() && !l.try_write());
+    /// ```
     #[inline]
     pub fn read(&self) {
         // Acquire: pairs with the Release in `unlock_write`.
@@ -105,6 +116,12 @@ impl RawRwLock {
     }
 
     /// Locks for reading if that needs no waiting.
+    ///
+    /// ```
+    /// let l = burrow::sync::RawRwLock::new();
+    /// l.write();
+    /// assert!(!l.try_read());
+    /// ```
     #[inline]
     pub fn try_read(&self) -> bool {
         let mut n = self.readers.load(Ordering::Relaxed);
@@ -125,6 +142,13 @@ impl RawRwLock {
     ///
     /// # Fatal errors
     /// If there is no reader: the program ends.
+    ///
+    /// ```
+    /// let l = burrow::sync::RawRwLock::new();
+    /// l.read();
+    /// l.unlock_read();
+    /// assert!(l.try_write());
+    /// ```
     #[inline]
     pub fn unlock_read(&self) {
         // Release: pairs with the AcqRel announcement in `write`.
@@ -148,6 +172,12 @@ impl RawRwLock {
     }
 
     /// Locks for writing; waits until the readers before it and other writers have left.
+    ///
+    /// ```
+    /// let l = burrow::sync::RawRwLock::new();
+    /// l.write();
+    /// assert!(l.has_writer() && !l.try_read());
+    /// ```
     pub fn write(&self) {
         self.writers.lock();
         // AcqRel: Acquire pairs with the Release in `unlock_read`.
@@ -159,6 +189,12 @@ impl RawRwLock {
     }
 
     /// Locks for writing if that needs no waiting.
+    ///
+    /// ```
+    /// let l = burrow::sync::RawRwLock::new();
+    /// l.read();
+    /// assert!(!l.try_write());
+    /// ```
     pub fn try_write(&self) -> bool {
         if !self.writers.try_lock() {
             return false;
@@ -178,6 +214,13 @@ impl RawRwLock {
     ///
     /// # Fatal errors
     /// If there is no writer: the program ends.
+    ///
+    /// ```
+    /// let l = burrow::sync::RawRwLock::new();
+    /// l.write();
+    /// l.unlock_write();
+    /// assert!(l.try_read());
+    /// ```
     pub fn unlock_write(&self) {
         // Release: pairs with the Acquire in `read` and `try_read`.
         let n = self
@@ -197,6 +240,13 @@ impl RawRwLock {
     ///
     /// # Fatal errors
     /// If there is no writer: the program ends.
+    ///
+    /// ```
+    /// let l = burrow::sync::RawRwLock::new();
+    /// l.write();
+    /// l.downgrade();
+    /// assert!(l.try_read() && !l.try_write());
+    /// ```
     pub fn downgrade(&self) {
         // Release: pairs with the Acquire in `read` and `try_read`.
         let n = self
@@ -213,11 +263,23 @@ impl RawRwLock {
     }
 
     /// Is anybody in? A hint.
+    ///
+    /// ```
+    /// let l = burrow::sync::RawRwLock::new();
+    /// l.read();
+    /// assert!(l.is_locked());
+    /// ```
     pub fn is_locked(&self) -> bool {
         self.readers.load(Ordering::Relaxed) != 0
     }
 
     /// Is a writer in, or waiting for readers to leave? A hint.
+    ///
+    /// ```
+    /// let l = burrow::sync::RawRwLock::new();
+    /// l.read();
+    /// assert!(!l.has_writer());
+    /// ```
     pub fn has_writer(&self) -> bool {
         (self.readers.load(Ordering::Relaxed) as i32) < 0
     }
@@ -264,12 +326,22 @@ unsafe impl<T: ?Sized + Send> Send for RwLock<T> {}
 impl<T> RwLock<T> {
     shim_const_fn! {
         /// A free lock around `value`.
+        ///
+        /// ```
+        /// static ROUTES: burrow::sync::RwLock<Vec<&str>> = burrow::sync::RwLock::new(Vec::new());
+        /// ROUTES.write().push("/");
+        /// assert_eq!(ROUTES.read().len(), 1);
+        /// ```
         pub fn new(value: T) -> Self {
             Self { raw: RawRwLock::new(), value: UnsafeCell::new(value) }
         }
     }
 
     /// The value.
+    ///
+    /// ```
+    /// assert_eq!(burrow::sync::RwLock::new(5).into_inner(), 5);
+    /// ```
     pub fn into_inner(self) -> T {
         self.value.into_inner()
     }
@@ -294,6 +366,11 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// # Panics
     /// In debug builds, if this goroutine reads already and a writer waits: it would wait for ever.
+    ///
+    /// ```
+    /// let l = burrow::sync::RwLock::new(5);
+    /// assert_eq!(*l.read(), 5);
+    /// ```
     #[inline]
     pub fn read(&self) -> RwLockReadGuard<'_, T> {
         self.raw.read();
@@ -302,6 +379,13 @@ impl<T: ?Sized> RwLock<T> {
     }
 
     /// Locks for reading if that needs no waiting.
+    ///
+    /// ```
+    /// let l = burrow::sync::RwLock::new(5);
+    /// let w = l.write();
+    /// assert!(l.try_read().is_none());
+    /// # drop(w);
+    /// ```
     #[inline]
     pub fn try_read(&self) -> Option<RwLockReadGuard<'_, T>> {
         self.raw.try_read().then(|| {
@@ -314,6 +398,12 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// # Panics
     /// In debug builds, if this goroutine holds it for reading: it would wait for ever.
+    ///
+    /// ```
+    /// let l = burrow::sync::RwLock::new(5);
+    /// *l.write() += 1;
+    /// assert_eq!(*l.read(), 6);
+    /// ```
     #[inline]
     pub fn write(&self) -> RwLockWriteGuard<'_, T> {
         if reads::TRACKED && reads::mine(&self.raw) {
@@ -324,17 +414,35 @@ impl<T: ?Sized> RwLock<T> {
     }
 
     /// Locks for writing if that needs no waiting.
+    ///
+    /// ```
+    /// let l = burrow::sync::RwLock::new(5);
+    /// let r = l.read();
+    /// assert!(l.try_write().is_none());
+    /// # drop(r);
+    /// ```
     #[inline]
     pub fn try_write(&self) -> Option<RwLockWriteGuard<'_, T>> {
         self.raw.try_write().then(|| self.writer())
     }
 
     /// The value without locking, given that nobody else can have it.
+    ///
+    /// ```
+    /// let mut l = burrow::sync::RwLock::new(5);
+    /// *l.get_mut() = 6;
+    /// assert_eq!(l.into_inner(), 6);
+    /// ```
     pub fn get_mut(&mut self) -> &mut T {
         self.value.get_mut()
     }
 
     /// Is anybody in? A hint.
+    ///
+    /// ```
+    /// let l = burrow::sync::RwLock::new(5);
+    /// assert!(!l.is_locked());
+    /// ```
     pub fn is_locked(&self) -> bool {
         self.raw.is_locked()
     }
@@ -362,6 +470,12 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for RwLock<T> {
 }
 
 /// Shared access to the value of a [`RwLock`]; a reader leaves when it is dropped.
+///
+/// ```
+/// let l = burrow::sync::RwLock::new(5);
+/// let (a, b) = (l.read(), l.try_read().unwrap()); // both at once
+/// assert_eq!(*a + *b, 10);
+/// ```
 #[must_use = "the lock is held only while the guard lives"]
 pub struct RwLockReadGuard<'a, T: ?Sized> {
     lock: &'a RwLock<T>,
@@ -370,6 +484,14 @@ pub struct RwLockReadGuard<'a, T: ?Sized> {
 }
 
 /// Access to the value of a [`RwLock`] for one; the writer leaves when it is dropped.
+///
+/// ```
+/// let l = burrow::sync::RwLock::new(5);
+/// let mut w = l.write();
+/// *w += 1;
+/// drop(w); // unlocks
+/// assert_eq!(*l.read(), 6);
+/// ```
 #[must_use = "the lock is held only while the guard lives"]
 pub struct RwLockWriteGuard<'a, T: ?Sized> {
     lock: &'a RwLock<T>,

@@ -62,6 +62,11 @@ pub struct Semaphore {
 impl Semaphore {
     shim_const_fn! {
         /// A semaphore with `size` permits.
+        ///
+        /// ```
+        /// static CONNECTIONS: burrow::sync::Semaphore = burrow::sync::Semaphore::new(100);
+        /// assert_eq!(CONNECTIONS.available(), 100);
+        /// ```
         pub fn new(size: usize) -> Self {
             Self {
                 size,
@@ -74,6 +79,12 @@ impl Semaphore {
     ///
     /// # Panics
     /// If `n` is more than there are altogether, which would wait for ever.
+    ///
+    /// ```
+    /// let s = burrow::sync::Semaphore::new(3);
+    /// s.acquire(2);
+    /// assert_eq!(s.available(), 1);
+    /// ```
     pub fn acquire(&self, n: usize) {
         assert!(
             n <= self.size,
@@ -140,6 +151,11 @@ impl Semaphore {
     }
 
     /// Takes `n` permits if they are there and nobody queues for some.
+    ///
+    /// ```
+    /// let s = burrow::sync::Semaphore::new(3);
+    /// assert!(s.try_acquire(2) && !s.try_acquire(2));
+    /// ```
     pub fn try_acquire(&self, n: usize) -> bool {
         let mut s = self.state.lock();
         let ok = s.queue.is_empty() && n <= s.free;
@@ -153,6 +169,13 @@ impl Semaphore {
     ///
     /// # Panics
     /// If more come back than were taken.
+    ///
+    /// ```
+    /// let s = burrow::sync::Semaphore::new(3);
+    /// s.acquire(3);
+    /// s.release(1);
+    /// assert!(s.try_acquire(1));
+    /// ```
     pub fn release(&self, n: usize) {
         let mut s = self.state.lock();
         assert!(n <= self.size - s.free, "sync: semaphore released more than held");
@@ -161,23 +184,48 @@ impl Semaphore {
     }
 
     /// As [`acquire`](Self::acquire); the permits come back when the value is dropped.
+    ///
+    /// ```
+    /// let s = burrow::sync::Semaphore::new(3);
+    /// {
+    ///     let _permit = s.permit(2);
+    ///     assert_eq!(s.available(), 1);
+    /// }
+    /// assert_eq!(s.available(), 3);
+    /// ```
     pub fn permit(&self, n: usize) -> SemaphorePermit<'_> {
         self.acquire(n);
         SemaphorePermit { semaphore: self, n }
     }
 
     /// As [`try_acquire`](Self::try_acquire); the permits come back when the value is dropped.
+    ///
+    /// ```
+    /// let s = burrow::sync::Semaphore::new(3);
+    /// let permit = s.try_permit(2);
+    /// assert!(permit.is_some() && s.try_permit(2).is_none());
+    /// ```
     pub fn try_permit(&self, n: usize) -> Option<SemaphorePermit<'_>> {
         self.try_acquire(n)
-            .then_some(SemaphorePermit { semaphore: self, n })
+            .then(|| SemaphorePermit { semaphore: self, n })
     }
 
     /// How many permits nobody has. A hint.
+    ///
+    /// ```
+    /// let s = burrow::sync::Semaphore::new(3);
+    /// s.acquire(1);
+    /// assert_eq!(s.available(), 2);
+    /// ```
     pub fn available(&self) -> usize {
         self.state.lock().free
     }
 
     /// How many requests queue. A hint.
+    ///
+    /// ```
+    /// assert_eq!(burrow::sync::Semaphore::new(3).waiting(), 0);
+    /// ```
     pub fn waiting(&self) -> usize {
         self.state.lock().queue.len()
     }
@@ -190,6 +238,14 @@ impl fmt::Debug for Semaphore {
 }
 
 /// Permits of a [`Semaphore`]; they come back when it is dropped.
+///
+/// ```
+/// let s = burrow::sync::Semaphore::new(1);
+/// let permit = s.permit(1);
+/// assert!(!s.try_acquire(1));
+/// drop(permit);
+/// assert!(s.try_acquire(1));
+/// ```
 #[derive(Debug)]
 #[must_use = "the permits come back at once"]
 pub struct SemaphorePermit<'a> {

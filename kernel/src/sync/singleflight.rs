@@ -53,6 +53,11 @@ pub struct Group<K, V> {
 impl<K: Ord + Clone, V: Clone> Group<K, V> {
     shim_const_fn! {
         /// Nothing in flight.
+        ///
+        /// ```
+        /// static PAGES: burrow::singleflight::Group<String, String> = burrow::singleflight::Group::new();
+        /// assert_eq!(PAGES.in_flight(), 0);
+        /// ```
         pub fn new() -> Self {
             Self { calls: Mutex::new(BTreeMap::new()) }
         }
@@ -63,6 +68,11 @@ impl<K: Ord + Clone, V: Clone> Group<K, V> {
     ///
     /// # Panics
     /// If the function does that was run, here or there.
+    ///
+    /// ```
+    /// let g = burrow::singleflight::Group::new();
+    /// assert_eq!(g.do_call("answer", || 42), (42, false));
+    /// ```
     pub fn do_call(&self, key: K, f: impl FnOnce() -> V) -> (V, bool) {
         let mut calls = self.calls.lock();
         match calls.entry(key.clone()) {
@@ -139,12 +149,23 @@ impl<K: Ord + Clone, V: Clone> Group<K, V> {
     }
 
     /// The next caller with this key does not share a call that is in flight now.
+    ///
+    /// ```
+    /// let g = burrow::singleflight::Group::<_, u8>::new();
+    /// g.forget(&"key"); // nothing in flight: nothing happens
+    /// ```
     pub fn forget(&self, key: &K) {
         let gone = self.calls.lock().remove(key);
         drop(gone);
     }
 
     /// How many calls are in flight.
+    ///
+    /// ```
+    /// let g = burrow::singleflight::Group::new();
+    /// g.do_call(1, || assert_eq!(g.in_flight(), 1));
+    /// assert_eq!(g.in_flight(), 0);
+    /// ```
     pub fn in_flight(&self) -> usize {
         self.calls.lock().len()
     }

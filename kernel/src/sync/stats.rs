@@ -28,6 +28,11 @@ pub(super) fn mutex_waited(since: u64) {
 }
 
 /// What locks did since boot. See [`lock_stats`].
+///
+/// ```
+/// let s: burrow::sync::LockStats = burrow::sync::lock_stats();
+/// assert!(s.to_normal <= s.to_starving);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LockStats {

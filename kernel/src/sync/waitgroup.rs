@@ -42,6 +42,11 @@ fn counter(state: u64) -> i32 {
 impl WaitGroup {
     shim_const_fn! {
         /// A group of nobody.
+        ///
+        /// ```
+        /// static WORKERS: burrow::sync::WaitGroup = burrow::sync::WaitGroup::new();
+        /// WORKERS.wait(); // nobody yet
+        /// ```
         pub fn new() -> Self {
             Self { state: AtomicU64::new(0), sema: AtomicU32::new(0) }
         }
@@ -51,6 +56,13 @@ impl WaitGroup {
     ///
     /// # Panics
     /// If the number becomes negative, or rises from zero while somebody waits.
+    ///
+    /// ```
+    /// let wg = burrow::sync::WaitGroup::new();
+    /// wg.add(2);
+    /// wg.add(-1);
+    /// assert_eq!(wg.count(), 1);
+    /// ```
     #[inline]
     pub fn add(&self, n: i32) {
         let delta = (i64::from(n) << 32) as u64;
@@ -92,6 +104,13 @@ impl WaitGroup {
     ///
     /// # Panics
     /// If there was none left.
+    ///
+    /// ```
+    /// let wg = burrow::sync::WaitGroup::new();
+    /// wg.add(1);
+    /// wg.done();
+    /// wg.wait();
+    /// ```
     #[inline]
     pub fn done(&self) {
         self.add(-1);
@@ -101,6 +120,15 @@ impl WaitGroup {
     ///
     /// # Panics
     /// If the group is used again before this has returned.
+    ///
+    /// ```
+    /// let wg = std::sync::Arc::new(burrow::sync::WaitGroup::new());
+    /// for _ in 0..3 {
+    ///     wg.go(|| burrow::yield_now());
+    /// }
+    /// wg.wait();
+    /// assert_eq!(wg.count(), 0);
+    /// ```
     #[inline]
     pub fn wait(&self) {
         let old = self.state.load(Ordering::Acquire); // pairs with the Release half in `add`
@@ -130,6 +158,12 @@ impl WaitGroup {
     }
 
     /// Starts `f` as a goroutine of the group; it is done when `f` ends, however it ends.
+    ///
+    /// ```
+    /// let wg = std::sync::Arc::new(burrow::sync::WaitGroup::new());
+    /// wg.go(|| burrow::goexit()); // counts as done
+    /// wg.wait();
+    /// ```
     #[track_caller]
     pub fn go<F: FnOnce() + Send + 'static>(self: &Arc<Self>, f: F) {
         struct Done(Arc<WaitGroup>);
@@ -154,6 +188,12 @@ impl WaitGroup {
     }
 
     /// How many are not done yet.
+    ///
+    /// ```
+    /// let wg = burrow::sync::WaitGroup::new();
+    /// wg.add(3);
+    /// assert_eq!(wg.count(), 3);
+    /// ```
     pub fn count(&self) -> u32 {
         (self.state.load(Ordering::Relaxed) / ONE) as u32
     }

@@ -18,6 +18,13 @@ use core::hash::{BuildHasher, Hasher};
 pub struct Seeded;
 
 /// A hash under way. See [`Seeded`].
+///
+/// ```
+/// use std::hash::{BuildHasher, Hasher};
+/// let mut h: burrow::sync::map::Folding = burrow::sync::map::Seeded.build_hasher();
+/// h.write_u32(7);
+/// assert_eq!(h.finish(), burrow::sync::map::Seeded.hash_one(7_u32));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Folding(u64);
 

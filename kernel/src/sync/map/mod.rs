@@ -45,6 +45,11 @@ pub struct Map<K, V, S = Seeded> {
 impl<K, V> Map<K, V> {
     shim_const_fn! {
         /// An empty map.
+        ///
+        /// ```
+        /// static SEEN: burrow::sync::Map<u64, ()> = burrow::sync::Map::new();
+        /// assert!(SEEN.is_empty());
+        /// ```
         pub fn new() -> Self {
             Self::with_hasher(Seeded)
         }
@@ -54,6 +59,13 @@ impl<K, V> Map<K, V> {
 impl<K, V, S> Map<K, V, S> {
     shim_const_fn! {
         /// An empty map that hashes its own way.
+        ///
+        /// ```
+        /// use burrow::sync::Map;
+        /// let m = Map::with_hasher(std::collections::hash_map::RandomState::new());
+        /// m.store(1, 2);
+        /// assert_eq!(m.load(&1), Some(2));
+        /// ```
         pub fn with_hasher(hasher: S) -> Self {
             #[cfg(not(loom))]
             let parts = [const { Part::new() }; PARTS];
@@ -64,11 +76,20 @@ impl<K, V, S> Map<K, V, S> {
     }
 
     /// How many keys there are; while others write, about.
+    ///
+    /// ```
+    /// let m: burrow::sync::Map<_, _> = [(1, "a"), (2, "b"), (1, "c")].into_iter().collect();
+    /// assert_eq!(m.len(), 2);
+    /// ```
     pub fn len(&self) -> usize {
         self.parts.iter().map(Part::len).sum()
     }
 
     /// Is there no key?
+    ///
+    /// ```
+    /// assert!(burrow::sync::Map::<u8, u8>::new().is_empty());
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -98,6 +119,13 @@ impl<K, V, S> Map<K, V, S> {
     }
 
     /// Removes every key.
+    ///
+    /// ```
+    /// let m = burrow::sync::Map::new();
+    /// m.store(1, 1);
+    /// m.clear();
+    /// assert!(m.is_empty());
+    /// ```
     pub fn clear(&self) {
         for part in &self.parts {
             drop(part.clear(&self.readers));
@@ -143,6 +171,12 @@ impl<K: Hash + Eq, V, S: BuildHasher> Map<K, V, S> {
     }
 
     /// Calls `f` with the value of `key`, if there is one. Meanwhile others may replace it: this one stays as it is.
+    ///
+    /// ```
+    /// let m = burrow::sync::Map::new();
+    /// m.store("log", vec![1, 2, 3]);
+    /// assert_eq!(m.load_with("log", Vec::len), Some(3)); // no clone
+    /// ```
     #[inline]
     pub fn load_with<Q: Hash + Eq + ?Sized, R>(&self, key: &Q, f: impl FnOnce(&V) -> R) -> Option<R>
     where
@@ -156,6 +190,12 @@ impl<K: Hash + Eq, V, S: BuildHasher> Map<K, V, S> {
     }
 
     /// Is there a value for `key`?
+    ///
+    /// ```
+    /// let m = burrow::sync::Map::new();
+    /// m.store("a".to_string(), ());
+    /// assert!(m.contains_key("a") && !m.contains_key("b"));
+    /// ```
     pub fn contains_key<Q: Hash + Eq + ?Sized>(&self, key: &Q) -> bool
     where
         K: Borrow<Q>,
@@ -164,6 +204,12 @@ impl<K: Hash + Eq, V, S: BuildHasher> Map<K, V, S> {
     }
 
     /// The value of `key`.
+    ///
+    /// ```
+    /// let m = burrow::sync::Map::new();
+    /// m.store(1, "one");
+    /// assert_eq!((m.load(&1), m.load(&2)), (Some("one"), None));
+    /// ```
     #[inline]
     pub fn load<Q: Hash + Eq + ?Sized>(&self, key: &Q) -> Option<V>
     where
@@ -174,11 +220,23 @@ impl<K: Hash + Eq, V, S: BuildHasher> Map<K, V, S> {
     }
 
     /// Sets the value of `key`.
+    ///
+    /// ```
+    /// let m = burrow::sync::Map::new();
+    /// m.store(1, "one");
+    /// m.store(1, "uno");
+    /// assert_eq!(m.load(&1), Some("uno"));
+    /// ```
     pub fn store(&self, key: K, value: V) {
         self.edit_owned(key, |key, _| Edit::Put(key, value));
     }
 
     /// Sets the value of `key`; the one before comes back.
+    ///
+    /// ```
+    /// let m = burrow::sync::Map::new();
+    /// assert_eq!((m.swap(1, "a"), m.swap(1, "b")), (None, Some("a")));
+    /// ```
     pub fn swap(&self, key: K, value: V) -> Option<V>
     where
         V: Clone,
@@ -192,6 +250,11 @@ impl<K: Hash + Eq, V, S: BuildHasher> Map<K, V, S> {
     }
 
     /// The value of `key` and `true`; if there is none, sets it to `value` and returns that and `false`.
+    ///
+    /// ```
+    /// let m = burrow::sync::Map::new();
+    /// assert_eq!((m.load_or_store(1, "a"), m.load_or_store(1, "b")), (("a", false), ("a", true)));
+    /// ```
     pub fn load_or_store(&self, key: K, value: V) -> (V, bool)
     where
         V: Clone,
@@ -214,6 +277,12 @@ impl<K: Hash + Eq, V, S: BuildHasher> Map<K, V, S> {
     }
 
     /// Removes `key`; its value comes back.
+    ///
+    /// ```
+    /// let m = burrow::sync::Map::new();
+    /// m.store(1, "a");
+    /// assert_eq!((m.load_and_delete(&1), m.load_and_delete(&1)), (Some("a"), None));
+    /// ```
     pub fn load_and_delete<Q: Hash + Eq + ?Sized>(&self, key: &Q) -> Option<V>
     where
         K: Borrow<Q>,
@@ -228,6 +297,12 @@ impl<K: Hash + Eq, V, S: BuildHasher> Map<K, V, S> {
     }
 
     /// Removes `key`. Was it there?
+    ///
+    /// ```
+    /// let m = burrow::sync::Map::new();
+    /// m.store(1, "a");
+    /// assert!(m.delete(&1) && !m.delete(&1));
+    /// ```
     pub fn delete<Q: Hash + Eq + ?Sized>(&self, key: &Q) -> bool
     where
         K: Borrow<Q>,
@@ -241,6 +316,12 @@ impl<K: Hash + Eq, V, S: BuildHasher> Map<K, V, S> {
     }
 
     /// Sets the value of `key` to `new` if it equals `old`. Did it?
+    ///
+    /// ```
+    /// let m = burrow::sync::Map::new();
+    /// m.store("n", 1);
+    /// assert!(m.compare_and_swap("n", &1, 2) && !m.compare_and_swap("n", &1, 3));
+    /// ```
     pub fn compare_and_swap(&self, key: K, old: &V, new: V) -> bool
     where
         V: PartialEq,
@@ -254,6 +335,12 @@ impl<K: Hash + Eq, V, S: BuildHasher> Map<K, V, S> {
     }
 
     /// Removes `key` if its value equals `old`. Did it?
+    ///
+    /// ```
+    /// let m = burrow::sync::Map::new();
+    /// m.store("n", 1);
+    /// assert!(!m.compare_and_delete("n", &2) && m.compare_and_delete("n", &1));
+    /// ```
     pub fn compare_and_delete<Q: Hash + Eq + ?Sized>(&self, key: &Q, old: &V) -> bool
     where
         K: Borrow<Q>,

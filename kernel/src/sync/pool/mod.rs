@@ -164,12 +164,22 @@ pub struct Pool<T: Send + 'static, F = fn() -> T> {
 impl<T: Send + 'static, F: Fn() -> T> Pool<T, F> {
     shim_const_fn! {
         /// An empty pool; `make` makes a value when there is none.
+        ///
+        /// ```
+        /// static BUFFERS: burrow::sync::Pool<Vec<u8>> = burrow::sync::Pool::new(Vec::new);
+        /// assert!(BUFFERS.try_get().is_none());
+        /// ```
         pub fn new(make: F) -> Self {
             Self { shared: OnceLock::new(), make }
         }
     }
 
     /// A value from the pool, or a new one.
+    ///
+    /// ```
+    /// let pool = burrow::sync::Pool::new(|| String::from("new"));
+    /// assert_eq!(pool.get(), "new");
+    /// ```
     #[inline]
     pub fn get(&self) -> T {
         match self.try_get() {
@@ -179,6 +189,12 @@ impl<T: Send + 'static, F: Fn() -> T> Pool<T, F> {
     }
 
     /// A value from the pool.
+    ///
+    /// ```
+    /// let pool = burrow::sync::Pool::new(|| 0);
+    /// pool.put(7);
+    /// assert_eq!((pool.try_get(), pool.try_get()), (Some(7), None));
+    /// ```
     #[inline]
     pub fn try_get(&self) -> Option<T> {
         let shared = self.shared.get()?;
@@ -202,6 +218,12 @@ impl<T: Send + 'static, F: Fn() -> T> Pool<T, F> {
     }
 
     /// Puts a value in, for whoever needs one next.
+    ///
+    /// ```
+    /// let pool = burrow::sync::Pool::new(|| 0);
+    /// pool.put(7);
+    /// assert_eq!((pool.get(), pool.get()), (7, 0));
+    /// ```
     #[inline]
     pub fn put(&self, value: T) {
         let Some(shared) = self.shared.get() else {

@@ -74,7 +74,10 @@ fn semaphore_misuse() {
     let s = Semaphore::new(2);
     assert_eq!(panics(|| s.release(1)), "sync: semaphore released more than held");
     assert_eq!(panics(|| s.acquire(3)), "sync: 3 permits of a semaphore of 2");
-    assert!(s.try_permit(2).is_some() && s.try_permit(2).is_some());
+    let permit = s.try_permit(1);
+    assert!(permit.is_some() && s.try_permit(2).is_none());
+    drop(permit);
+    assert_eq!(s.available(), 2);
 }
 
 #[test]
