@@ -6,7 +6,7 @@
 //! | file | story |
 //! | --- | --- |
 //! | `sema` | the table of sleepers |
-//! | `mutex`, `rwlock` | [`Mutex`], [`RwLock`], and their raw forms |
+//! | `mutex`, `raw_rwlock`, `rwlock` | [`Mutex`], [`RwLock`], and their raw forms |
 //! | `waitgroup`, `condvar` | [`WaitGroup`], [`Condvar`] |
 //! | `once`, `once_lock`, `lazy_lock` | [`Once`], [`OnceLock`], [`LazyLock`] |
 //! | `semaphore` | [`Semaphore`]: permits, several at a time |
@@ -31,6 +31,7 @@ mod mutex;
 mod once;
 mod once_lock;
 pub mod pool;
+mod raw_rwlock;
 mod reads;
 mod rwlock;
 mod sema;
@@ -52,7 +53,8 @@ pub use mutex::{Mutex, MutexGuard, RawMutex};
 pub use once::Once;
 pub use once_lock::OnceLock;
 pub use pool::Pool;
-pub use rwlock::{RawRwLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
+pub use raw_rwlock::RawRwLock;
+pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub use semaphore::{Semaphore, SemaphorePermit};
 pub use stats::{LockStats, lock_stats};
 pub use waitgroup::WaitGroup;
