@@ -167,6 +167,10 @@ fn memory_by_class_by_call_stack_and_given_back() {
     ] {
         s.sees(figure);
     }
+    s.types("run heap\r");
+    s.sees("1000 blocks of 64 bytes");
+    s.sees("live 100"); // and perhaps one or two of the runtime's own
+    s.sees("are free again");
     s.types("mem free\r");
     s.sees("are free again");
     s.types("mem heap\r");

@@ -6,6 +6,8 @@
 #![no_main]
 #![forbid(unsafe_code)]
 
+extern crate alloc;
+
 mod tour;
 
 use burrow::{console, prelude::*};

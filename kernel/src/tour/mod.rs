@@ -4,6 +4,7 @@
 
 mod busy;
 mod contain;
+mod heap;
 mod hog;
 mod select;
 mod sieve;
@@ -51,13 +52,19 @@ pub(crate) const PROGRAMS: &[Program] = &{
         about: "keep all cores busy for 20 s, in the background: for `top`",
         run: busy::run,
     };
-    let mut all = [TOUR; PARTS.len() + 2];
+    const HEAP: Program = Program {
+        name: "heap",
+        about: "a thousand blocks live and die; what their spans go through (docs/memory.md)",
+        run: heap::run,
+    };
+    let mut all = [TOUR; PARTS.len() + 3];
     let mut i = 0;
     while i < PARTS.len() {
         all[i + 1] = PARTS[i];
         i += 1;
     }
     all[PARTS.len() + 1] = BUSY;
+    all[PARTS.len() + 2] = HEAP;
     all
 };
 
