@@ -25,7 +25,7 @@
 //! | --- | --- | --- |
 //! | [`arch`] | boot entries, page tables, interrupts, clocks, cores, serial port | [`arch::exit`] |
 //! | [`lock`] | spin locks with ranks; guards for preemption and interrupts: what stops the *core* | – |
-//! | [`mem`] | frames, the heap, goroutine stacks | `alloc` |
+//! | [`mem`] | frames, the span heap, goroutine stacks | `alloc`, [`runtime::read_mem_stats`], [`runtime::free_os_memory`] … |
 //! | [`sched`] | G, M, P; queues, idle, preemption, sysmon, stop-the-world | [`go`], [`spawn`](fn@spawn), [`Builder`], [`scope`](fn@scope), [`blocking`], [`yield_now`], [`runtime`] |
 //! | [`panic`](mod@panic) | unwinding, faults as panics, reports | [`recover`], [`defer!`], [`goexit`], [`Panic`] |
 //! | [`chan`](mod@chan) | channels and select | [`chan`](fn@chan), [`Chan`], [`select!`] |
