@@ -22,7 +22,7 @@ use burrow::{
 };
 
 /// Storms in `stress.rs` that share the time given by `soak_secs=`.
-const STORMS: u32 = 11;
+const STORMS: u32 = 12;
 
 /// How long a storm lasts: `usual`, or its share of a soak if that is longer.
 pub fn storm(usual: Duration) -> Duration {

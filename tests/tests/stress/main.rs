@@ -8,6 +8,7 @@ extern crate alloc;
 
 mod blocking;
 mod chan;
+mod locks;
 mod memory;
 mod panics;
 mod recursion;
