@@ -244,6 +244,22 @@ impl<E: Send + 'static> Group<E> {
     }
 }
 
+/// The same group: members can start members.
+///
+/// ```
+/// let g = burrow::errgroup::Group::<&str>::new();
+/// let same = g.clone();
+/// g.go(move || Ok(same.go(|| Err("from a member's member"))));
+/// assert_eq!(g.wait(), Err("from a member's member"));
+/// ```
+impl<E> Clone for Group<E> {
+    fn clone(&self) -> Self {
+        Group {
+            inner: self.inner.clone(),
+        }
+    }
+}
+
 impl<E: Send + 'static> Default for Group<E> {
     fn default() -> Self {
         Self::new()

@@ -12,7 +12,7 @@
 //! primary), so it needs no lock against users: one that has just read the old number puts its value among the victims,
 //! where it lives shorter, that is all. It takes values the way a thief does.
 //!
-//! Own place and own deque's head belong to the core ([`pin`]): pinned code moves values and runs nothing of the
+//! Own place and own deque's head belong to the core (`pin`): pinned code moves values and runs nothing of the
 //! user's. Values are made and dropped after the pin is gone.
 //!
 //! All pools in use are in a list of weak references for [`on_collection`], which the garbage collector calls.
