@@ -1,10 +1,8 @@
 //! The host's clock and its one timer heap, served by one thread. Models have the heap but no thread.
 
-use crate::time::Timers;
-#[cfg(not(loom))]
 use crate::{
     lock::{Rank, SpinLock},
-    time::TimerHeap,
+    time::{TimerHeap, Timers},
 };
 
 /// Nanoseconds since the program began to look.
@@ -48,9 +46,15 @@ pub(crate) fn timer_armed(_: u64) {
     server.unpark();
 }
 
+/// All timers of a model, which fires them itself: `time::run_due(timer_heap(), now)`.
 #[cfg(loom)]
 pub(crate) fn timer_heap() -> &'static Timers {
-    unimplemented!("models have no clock")
+    loom::lazy_static! {
+        // Leaked: goroutines may outlive the model's main thread, with which its statics go.
+        static ref TIMERS: &'static Timers =
+            Box::leak(Box::new(SpinLock::new(Rank::Timers, TimerHeap::new())));
+    }
+    *TIMERS
 }
 
 #[cfg(loom)]

@@ -15,6 +15,8 @@ pub(crate) mod func;
 mod handle;
 mod heap;
 mod instant;
+#[cfg(all(test, loom))]
+mod loom_models;
 #[cfg(all(test, not(loom)))]
 mod tests;
 pub(crate) mod timer;
@@ -55,8 +57,14 @@ const FAR: u64 = 1 << 62;
 
 /// The clock value `d` from now, for timers.
 pub(crate) fn deadline(d: Duration) -> u64 {
-    let ns = u64::try_from(d.as_nanos()).unwrap_or(FAR).min(FAR);
-    sched::now_ns().wrapping_add(ns)
+    sched::now_ns().wrapping_add(span(d))
+}
+
+/// A duration in nanoseconds, as far as timers go.
+#[inline]
+fn span(d: Duration) -> u64 {
+    let ns = d.as_secs().saturating_mul(1_000_000_000);
+    ns.saturating_add(d.subsec_nanos().into()).min(FAR)
 }
 
 /// Lets at least `d` pass; other goroutines run meanwhile. `sleep(Duration::ZERO)` returns at once.

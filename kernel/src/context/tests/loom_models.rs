@@ -2,7 +2,11 @@
 
 use loom::thread;
 
-use crate::context::{Canceled, Context, background};
+use crate::{
+    context::{Canceled, Context, DeadlineExceeded, background},
+    sched::timer_heap,
+    time::{Duration, run_due},
+};
 
 fn model(f: impl Fn() + Sync + Send + 'static) {
     let mut b = loom::model::Builder::new();
@@ -86,5 +90,31 @@ fn loom_after_func_against_cancel() {
             assert_eq!(ran.recv(), Some(()));
         }
         h.join().unwrap();
+    });
+}
+
+const LONG: Duration = Duration::from_secs(3600);
+
+/// The deadline passes while somebody cancels: one of them decides.
+#[test]
+fn loom_deadline_against_cancel() {
+    model(|| {
+        let (ctx, cancel) = background().with_timeout(LONG);
+        let h = thread::spawn(|| run_due(timer_heap(), u64::MAX >> 1));
+        cancel();
+        h.join().unwrap();
+        assert!([Some(Canceled), Some(DeadlineExceeded)].contains(&ctx.err()));
+    });
+}
+
+/// The deadline passes while the last handle goes: the timer finds the context alive and keeps it, or not at all.
+#[test]
+fn loom_deadline_against_drop() {
+    model(|| {
+        let ctx = background().with_timeout(LONG);
+        let h = thread::spawn(|| run_due(timer_heap(), u64::MAX >> 1));
+        drop(ctx);
+        h.join().unwrap();
+        assert!(timer_heap().lock().is_empty());
     });
 }
