@@ -403,7 +403,9 @@ fn an_idle_machine_takes_no_interrupts() {
         })
         .min();
     // None before the deadline, for which every idle core may have set its timer; and one left over from before.
-    let most = runtime::num_cpu() as u64 + 1;
+    // (With `chaos` a running goroutine is interrupted all the time, here before it sleeps and after it woke.)
+    let chaos = burrow::opts::get("chaos").map_or(0, |_| 30);
+    let most = runtime::num_cpu() as u64 + 1 + chaos;
     assert!(best <= Some(most), "{best:?} timer interrupts in 300 ms of sleep");
 }
 

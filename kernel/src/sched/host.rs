@@ -37,6 +37,8 @@ use loom::{
     thread,
 };
 pub use reason::WaitReason;
+#[cfg(all(test, loom))]
+pub(crate) use spawn::NO_MEMORY;
 pub use spawn::SpawnError;
 pub use state::GState;
 

@@ -34,6 +34,12 @@ pub(crate) struct How<'a> {
     pub(crate) name: Option<&'a str>,
 }
 
+#[cfg(all(test, loom))]
+std::thread_local! {
+    /// How many starts from now on fail for want of memory. (A model has one thread of the host's.)
+    pub(crate) static NO_MEMORY: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
+}
+
 /// Starts a goroutine that runs `f`. A panic that leaves it ends the program, as `go` says.
 pub(crate) fn start<F: FnOnce() + Send>(
     f: F,
@@ -42,6 +48,11 @@ pub(crate) fn start<F: FnOnce() + Send>(
 ) -> Result<GPtr, SpawnError> {
     if how.stack_size.is_some_and(|n| n > 1 << 30) {
         return Err(SpawnError::StackTooLarge);
+    }
+    #[cfg(all(test, loom))]
+    if NO_MEMORY.get() > 0 {
+        NO_MEMORY.set(NO_MEMORY.get() - 1);
+        return Err(SpawnError::OutOfMemory);
     }
     let run = move || {
         if let Err(Unwound::Panic(p)) = catch(f) {

@@ -5,7 +5,7 @@
 use loom::thread;
 
 use super::{channel, func, run_due};
-use crate::sched::timer_heap;
+use crate::sched::{NO_MEMORY, timer_heap};
 
 fn model(f: impl Fn() + Sync + Send + 'static) {
     let mut b = loom::model::Builder::new();
@@ -122,5 +122,26 @@ fn loom_function_stop_against_firing() {
             h.join().unwrap();
             assert!(ran.recv().is_some());
         }
+    });
+}
+
+/// Without memory for its goroutine a function is late, not lost; unless it is reset meanwhile, it is tried again.
+#[test]
+fn loom_function_without_memory() {
+    model(|| {
+        let ran = crate::chan::<()>(2);
+        let tx = ran.sender();
+        let f = func::new(move || tx.send(()));
+        NO_MEMORY.set(1);
+        func::restart(&f, 1);
+        let h = fire(10);
+        let again = f.clone();
+        let r = thread::spawn(move || func::restart(&again, 2));
+        h.join().unwrap();
+        r.join().unwrap();
+        NO_MEMORY.set(0);
+        run_due(timer_heap(), u64::MAX >> 1);
+        assert!(timer_heap().lock().is_empty());
+        assert!(ran.recv().is_some());
     });
 }

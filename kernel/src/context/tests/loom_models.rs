@@ -4,7 +4,7 @@ use loom::thread;
 
 use crate::{
     context::{Canceled, Context, DeadlineExceeded, background},
-    sched::timer_heap,
+    sched::{NO_MEMORY, timer_heap},
     time::{Duration, run_due},
 };
 
@@ -116,5 +116,25 @@ fn loom_deadline_against_drop() {
         drop(ctx);
         h.join().unwrap();
         assert!(timer_heap().lock().is_empty());
+    });
+}
+
+/// Without memory for a goroutine a deadline is late, and a function runs where the context was cancelled.
+#[test]
+fn loom_no_memory_for_goroutines() {
+    model(|| {
+        let (ctx, _cancel) = background().with_timeout(LONG);
+        NO_MEMORY.set(1);
+        let h = thread::spawn(|| run_due(timer_heap(), u64::MAX >> 1)); // in 10 ms is due, too
+        assert!(ctx.done().recv().is_none());
+        assert_eq!(ctx.err(), Some(DeadlineExceeded));
+        h.join().unwrap();
+        let (ctx, cancel) = background().with_cancel();
+        let ran = crate::chan::<()>(1);
+        let tx = ran.sender();
+        drop(ctx.after_func(move || tx.send(())));
+        NO_MEMORY.set(1);
+        cancel();
+        assert!(ran.try_recv().is_ok());
     });
 }
