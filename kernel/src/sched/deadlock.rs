@@ -7,7 +7,7 @@
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use super::{
-    find::IRQ_WORK,
+    find::{DRAINING, IRQ_WORK},
     global::{self, LEN, SCHED, STW},
     p,
 };
@@ -53,6 +53,7 @@ pub(crate) fn check(_core: &Core) {
     if p::first(global::procs())
         .iter()
         .any(|p| crate::time::has_user_timers(&p.timers))
+        || DRAINING.load(Ordering::Acquire) != 0 // after the heaps: see there
         || !quiet()
     {
         return;

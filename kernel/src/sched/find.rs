@@ -13,7 +13,7 @@
 
 use core::{
     arch::asm,
-    sync::atomic::{AtomicBool, AtomicPtr, Ordering, fence},
+    sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering, fence},
 };
 
 use super::{
@@ -41,6 +41,9 @@ use crate::{
 
 /// Set by a device interrupt that made work for `IRQ_HOOK`, cleared by who runs it.
 pub(crate) static IRQ_WORK: AtomicBool = AtomicBool::new(false);
+/// Cores in `drain_irq_work`. One that sleeps for its locked goroutine fires timers without leaving the mask of
+/// sleepers; what it has popped and not readied yet must not look like a deadlock.
+pub(crate) static DRAINING: AtomicU32 = AtomicU32::new(0);
 static IRQ_HOOK: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
 
 /// What g0 runs after a device interrupt (the console readies its reader).
@@ -435,7 +438,11 @@ fn wake_self(core: &'static Core) -> bool {
 }
 
 fn drain_irq_work() {
-    if IRQ_WORK.load(Ordering::Relaxed) && IRQ_WORK.swap(false, Ordering::AcqRel) {
+    if !IRQ_WORK.load(Ordering::Relaxed) {
+        return;
+    }
+    DRAINING.fetch_add(1, Ordering::AcqRel); // before the first pop, whose lock `deadlock::check` takes after us
+    if IRQ_WORK.swap(false, Ordering::AcqRel) {
         // Also set when a timer of an idle P is due and every core is busy (`preempt::on_timer`).
         let now = clock::now_ns();
         for p in p::first(global::procs())
@@ -451,4 +458,5 @@ fn drain_irq_work() {
             f();
         }
     }
+    DRAINING.fetch_sub(1, Ordering::Release); // pairs with the Acquire in `deadlock::check`: what we readied is queued
 }
