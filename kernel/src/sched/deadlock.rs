@@ -1,6 +1,9 @@
 //! Deadlock: every core idle, nothing queued, no user timer, nobody waiting for a device.
 //!
-//! Checked by each core just before it halts; the last one to go idle sees all the others there. Goroutines
+//! Checked by each core just before it halts; the last one to go idle sees all the others there. What has to
+//! be looked at is in several places, so the check looks twice: nobody runs before, nobody runs after, and no P
+//! left the idle list in between (`Sched::taken`). Without the latter a goroutine could be woken from a heap that
+//! was not looked at yet, start a timer in one that was, and sleep again. Goroutines
 //! and timers of the runtime itself (flag *system*) do not count, or a console would hide every deadlock.
 #![forbid(unsafe_code)]
 
@@ -35,18 +38,20 @@ pub(crate) fn check(_core: &Core) {
     };
     let quiet = || {
         let s = SCHED.lock();
-        s.idle_ms | s.locked_ms == all
+        let quiet = s.idle_ms | s.locked_ms == all
             && s.idle_ps.count_ones() as usize == global::procs()
             && LEN.load(Ordering::Relaxed) == 0
-            && !STW.load(Ordering::Relaxed)
+            && !STW.load(Ordering::Relaxed);
+        quiet.then_some(s.taken)
     };
-    if !quiet() || IO_WAITERS.load(Ordering::Acquire) != 0 || IRQ_WORK.load(Ordering::Relaxed) {
+    let before = quiet();
+    if before.is_none() || IO_WAITERS.load(Ordering::Acquire) != 0 || IRQ_WORK.load(Ordering::Relaxed) {
         return;
     }
     if !super::booted() {
         return;
     }
-    if super::user_goroutines() == 0 && quiet() {
+    if super::user_goroutines() == 0 && quiet() == before {
         // Main would have ended the program: it left by `goexit`.
         crate::panic::fatal("no goroutines (main called goexit) - deadlock!");
     }
@@ -54,7 +59,7 @@ pub(crate) fn check(_core: &Core) {
         .iter()
         .any(|p| crate::time::has_user_timers(&p.timers))
         || DRAINING.load(Ordering::Acquire) != 0 // after the heaps: see there
-        || !quiet()
+        || quiet() != before
     {
         return;
     }

@@ -29,6 +29,8 @@ pub(crate) struct Sched {
     pub(crate) locked_ms: u64,
     /// Ps still to stop before the world stands.
     pub(crate) stop_wait: u32,
+    /// How often a P left the idle list: the same twice, with all of them on it, and nothing ran in between.
+    pub(crate) taken: u64,
 }
 
 // SAFETY: the raw pointers are Gs on the queue, which the lock's holder owns.
@@ -44,6 +46,7 @@ pub(crate) static SCHED: SpinLock<Sched> = SpinLock::new(
         idle_ms: 0,
         locked_ms: 0,
         stop_wait: 0,
+        taken: 0,
     },
 );
 
@@ -125,6 +128,7 @@ impl Sched {
             _ => return None,
         };
         self.idle_ps &= !(1 << id);
+        self.taken += 1;
         IDLE_PS.store(self.idle_ps.count_ones(), Ordering::Relaxed);
         Some(p::get(id))
     }
