@@ -409,6 +409,26 @@ fn an_idle_machine_takes_no_interrupts() {
     assert!(best <= Some(most), "{best:?} timer interrupts in 300 ms of sleep");
 }
 
+/// How late is a sleeper on an idle machine? On virtual time it is a property of the kernel, else also of the host.
+#[burrow::test]
+fn sleeps_end_soon_after_their_deadline() {
+    let mut rng = Rng::new(8);
+    let mut late: Vec<u64> = (0..300)
+        .map(|_| {
+            let d = Duration::from_nanos(100_000 + rng.below(2_000_000));
+            let begin = Instant::now();
+            time::sleep(d);
+            (begin.elapsed() - d).as_nanos() as u64
+        })
+        .collect();
+    late.sort_unstable();
+    let (half, most) = (late[150], late[297]);
+    burrow::println!("late by {half} ns (p50), {most} ns (p99)");
+    if burrow::opts::flag("det") {
+        assert!(most < 1_000_000, "p99 {most} ns");
+    }
+}
+
 #[burrow::test]
 fn timers_in_select() {
     let (data, begin) = (chan::<u32>(0), Instant::now());

@@ -1,13 +1,15 @@
 //! Time: the TSC, scaled to nanoseconds since boot.
 //!
 //! The frequency is told by the hypervisor (CPUID leaf 0x40000010) or the processor (0x15), or measured
-//! against a clock whose frequency is a constant of the platform: PIT channel 0 or the ACPI timer. The LAPIC
+//! against a clock whose frequency is a constant of the platform: the ACPI timer or, without one, PIT channel 0. The LAPIC
 //! timer has no leaf that can be trusted and is measured in the same windows.
 //!
 //! **Measuring.** 12 samples of (TSC, reference, LAPIC), 2 ms apart; a window is sample i with i + 6: six
 //! overlapping windows of 12 ms, 22 ms altogether. Each sample brackets the reference's read between two TSC reads; a
 //! host that takes the virtual processor away in between makes the bracket wide, and the window with the
-//! narrowest brackets wins. 1 µs in 12 ms is 80 ppm.
+//! narrowest brackets wins. 1 µs in 12 ms is 80 ppm. Between two samples it may be away for longer than the PIT takes to
+//! come round (55 ms), which the count does not show. The ACPI timer takes 4.7 s, hence it comes first; with the PIT, a
+//! window with a step that is much longer than the shortest one is not used, and without any other all is measured again.
 //!
 //! **Across cores.** Each starting core compares its TSC with the boot core's by ping-pong (`smp`). Within the
 //! best round trip's uncertainty it counts as equal. Else the core's offset goes into a table and reads take TSC and
@@ -225,8 +227,18 @@ fn sample(r: Reference) -> Sample {
 const SAMPLES: usize = 12;
 const APART: usize = 6;
 
+/// A step may take this many times as long as the shortest; the PIT comes round in 27.
+const STALL: u64 = 16;
+
 /// Frequencies of TSC and LAPIC timer.
 fn measure(r: Reference) -> Option<(u64, u64)> {
+    (0..8)
+        .find_map(|_| measure_once(r, STALL))
+        .or_else(|| measure_once(r, u64::MAX))
+}
+
+/// As told in the file head; `None` if every window has a step longer than `stall` times the shortest.
+fn measure_once(r: Reference, stall: u64) -> Option<(u64, u64)> {
     apic::calibration_start();
     r.start();
     let mut s = [Sample::default(); SAMPLES];
@@ -240,7 +252,10 @@ fn measure(r: Reference) -> Option<(u64, u64)> {
         }
         s[i] = sample(r);
     }
+    let length = |w: &[Sample]| w[1].tsc - w[0].tsc;
+    let longest = s.windows(2).map(length).min()?.saturating_mul(stall);
     let (a, b) = (0..SAMPLES - APART)
+        .filter(|&i| s[i..=i + APART].windows(2).all(|w| length(w) <= longest))
         .map(|i| (s[i], s[i + APART]))
         .min_by_key(|(a, b)| a.bracket + b.bracket)?;
     let ticks = b.reference.wrapping_sub(a.reference) & r.mask();
@@ -267,8 +282,8 @@ fn told() -> Option<(u64, Source)> {
 pub fn init_on_bsp(boot_tsc: u64) {
     let pm = acpi::platform().pm_timer_port;
     let reference = [
-        (Reference::Pit, Source::Pit),
         (Reference::PmTimer(pm), Source::PmTimer),
+        (Reference::Pit, Source::Pit),
     ]
     .into_iter()
     .find(|(r, _)| !matches!(r, Reference::PmTimer(0)) && r.works());
