@@ -49,6 +49,15 @@ pub(crate) fn switch_to_g0(post: PostFn, arg: *mut ()) {
     arch::preempt_enable();
 }
 
+/// [`switch_to_g0`], into the block profile if there is one. The reason is needed afterwards only then.
+#[inline(always)]
+fn switch_timed(reason: WaitReason, post: PostFn, arg: *mut ()) {
+    if profile::blocks_are_timed() {
+        return profile::timed(reason, || switch_to_g0(post, arg));
+    }
+    switch_to_g0(post, arg);
+}
+
 #[inline(always)]
 fn before_wait(g: GPtr, reason: WaitReason) {
     if g.flags.load(Ordering::Relaxed) & FLAG_BLOCKING != 0 {
@@ -80,9 +89,7 @@ pub fn park(reason: WaitReason, commit: CommitFn, arg: *mut ()) {
     arch::preempt_disable();
     g.commit.set(Some(commit));
     g.commit_arg.set(arg);
-    let since = profile::block_begins();
-    switch_to_g0(park_post, core::ptr::null_mut());
-    profile::block_ends(reason, since);
+    switch_timed(reason, park_post, core::ptr::null_mut());
 }
 
 unsafe fn park_post(g: *mut (), _: *mut ()) {
@@ -107,9 +114,7 @@ pub fn park_unlock(reason: WaitReason, lock: &RawSpinLock) {
         syscall::leave_early();
     }
     g.reason.store(reason as u8, Ordering::Relaxed);
-    let since = profile::block_begins();
-    switch_to_g0(unlock_post, lock as *const RawSpinLock as *mut ());
-    profile::block_ends(reason, since);
+    switch_timed(reason, unlock_post, lock as *const RawSpinLock as *mut ());
 }
 
 unsafe fn unlock_post(g: *mut (), lock: *mut ()) {

@@ -67,22 +67,19 @@ pub(crate) fn set_mutex_fraction(n: u64) -> u64 {
     MUTEX_FRACTION.swap(n, Ordering::Relaxed)
 }
 
-/// A wait begins: the time, if somebody wants to know.
+/// Is there a block profile?
 #[inline(always)]
-pub(crate) fn block_begins() -> u64 {
-    if BLOCK_RATE.load(Ordering::Relaxed) == 0 {
-        0
-    } else {
-        now_ns()
-    }
+pub(crate) fn blocks_are_timed() -> bool {
+    BLOCK_RATE.load(Ordering::Relaxed) != 0
 }
 
-/// The wait is over.
-#[inline(always)]
-pub(crate) fn block_ends(reason: WaitReason, since: u64) {
-    if since != 0 {
-        blocked(reason, since);
-    }
+/// A wait for the block profile.
+#[cold]
+#[inline(never)]
+pub(crate) fn timed(reason: WaitReason, wait: impl FnOnce()) {
+    let since = now_ns();
+    wait();
+    blocked(reason, since);
 }
 
 /// A wait for a mutex begins: the time, if somebody wants to know.
