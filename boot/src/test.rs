@@ -16,7 +16,7 @@ use anyhow::{Result, bail};
 use burrow_proto::{Line, Unescaped, options};
 
 use crate::{
-    config::Config,
+    config::{Config, root},
     qemu::{self, Event, Guest, Payload},
     run::payload,
 };
@@ -141,6 +141,13 @@ enum BootEnd {
 pub(crate) fn test(cfg: &Config, elf: &Path, args: &[OsString]) -> Result<i32> {
     let selection = Selection::parse(args)?;
     let payload = payload(cfg, elf)?;
+    let cfg = &Config {
+        opts: image_opts(elf)
+            .into_iter()
+            .chain(cfg.opts.iter().cloned())
+            .collect(),
+        ..cfg.clone()
+    };
     if !selection.list {
         eprintln!("burrow-boot: {}", qemu::describe(cfg));
     }
@@ -163,6 +170,20 @@ pub(crate) fn test(cfg: &Config, elf: &Path, args: &[OsString]) -> Result<i32> {
         }
     }
     Ok(0)
+}
+
+/// Kernel options that an image needs: the words of a line `// opts: WORDS` among the first of its source,
+/// tests/tests/NAME.rs. The user's own come after them.
+fn image_opts(elf: &Path) -> Vec<String> {
+    let stem = elf.file_stem().unwrap_or_default().to_string_lossy();
+    let name = stem.rsplit_once('-').map_or(&*stem, |(name, _hash)| name);
+    let source = root().join("tests/tests").join(format!("{name}.rs"));
+    let text = std::fs::read_to_string(source).unwrap_or_default();
+    let words = text
+        .lines()
+        .take(20)
+        .find_map(|line| line.strip_prefix("// opts: "));
+    words.unwrap_or("").split_whitespace().map(String::from).collect()
 }
 
 /// Where two runs that should be the same differ.

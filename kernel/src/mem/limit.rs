@@ -29,13 +29,13 @@ static LIMIT: AtomicUsize = AtomicUsize::new(usize::MAX);
 pub fn set_memory_limit(bytes: Option<usize>) -> Option<usize> {
     let frames = bytes.map_or(usize::MAX, |b| b / 4096);
     let old = LIMIT.swap(frames, Ordering::Relaxed);
-    (old != usize::MAX).then_some(old * 4096)
+    (old != usize::MAX).then(|| old * 4096)
 }
 
 /// The limit in bytes, if one is set.
 pub fn memory_limit() -> Option<usize> {
     let l = LIMIT.load(Ordering::Relaxed);
-    (l != usize::MAX).then_some(l * 4096)
+    (l != usize::MAX).then(|| l * 4096)
 }
 
 /// May the heap, or a new goroutine, take `frames` more?

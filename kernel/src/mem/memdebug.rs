@@ -53,6 +53,8 @@ struct Header {
     state: u64,
     size: usize,
     align: usize,
+    /// So that the red zone ends where the user's bytes begin.
+    unused: usize,
     allocated: [usize; FRAMES],
     freed: [usize; FRAMES],
     red: [u8; RED],
@@ -67,6 +69,8 @@ fn whole(layout: Layout) -> Option<Layout> {
     let size = layout.size().checked_add(front(layout.align()) + RED)?;
     Layout::from_size_align(size, layout.align().max(16)).ok()
 }
+
+const _: () = assert!(core::mem::offset_of!(Header, red) + RED == size_of::<Header>());
 
 fn header(o: *mut u8) -> *mut Header {
     o.wrapping_sub(size_of::<Header>()).cast()
@@ -84,6 +88,7 @@ pub(crate) fn alloc(layout: Layout) -> *mut u8 {
         state: LIVE,
         size: layout.size(),
         align: layout.align(),
+        unused: 0,
         allocated: [0; FRAMES],
         freed: [0; FRAMES],
         red: [RED_BYTE; RED],

@@ -14,8 +14,8 @@
 //! Frames are found and zeroed outside the lock. While that goes on the pages are nobody's in the bitmap and not yet in the
 //! map, so no one else can come across them.
 //!
-//! **Accounting identity**, at any moment when no core is inside: `pages grown = pages in spans + pages in stocks + pages
-//! free in the bitmap`; the last two are *idle*, and a part of them is released. `stats.rs` gathers both sides.
+//! **Accounting identity**, whenever the world stands: `pages grown = pages in spans + pages in stocks + pages free in the
+//! bitmap + pages in transit`; all but the first are *idle*, and a part of them is released. `stats.rs` gathers both sides.
 
 use core::{
     ptr,
@@ -32,7 +32,7 @@ use super::{
     pages::{self, CHUNK, Chunk, PageAlloc, Summary, Word},
     span::{self, DEAD, LARGE, List, NOBODY, Span},
 };
-use crate::lock::{Rank, SpinGuard, SpinLock};
+use crate::lock::{PreemptGuard, Rank, SpinGuard, SpinLock};
 
 /// Heap pages of an arena.
 pub(crate) const ARENA: usize = (64 << 20) / PAGE;
@@ -60,6 +60,10 @@ static HEAP: SpinLock<Inner> = SpinLock::new(
 );
 /// Pages of all arenas. Written under the lock.
 static GROWN: AtomicUsize = AtomicUsize::new(0);
+/// Pages taken out of the bitmap that are not a span yet, or not free again: their frames are being found or given back.
+/// Changed under the lock, or with preemption off together with what makes them a span; so a stopped world sees them
+/// in exactly one place.
+pub(crate) static TRANSIT: AtomicUsize = AtomicUsize::new(0);
 /// Pages in small spans, in large spans.
 pub(crate) static IN_USE: [AtomicUsize; 2] = [AtomicUsize::new(0), AtomicUsize::new(0)];
 
@@ -225,6 +229,7 @@ pub(crate) fn alloc_small(stock: &mut Stock, class: usize, tag: u16) -> Option<&
     }
     let record = stock.records.pop()?;
     let from_stock = if n <= FROM_STOCK { stock.take(n) } else { None };
+    let mut transit = 0;
     let got = if let Some((page, mut released)) = from_stock {
         let fresh = released.count_ones() as usize == n;
         let all = runs(released).all(|(at, len)| {
@@ -239,6 +244,7 @@ pub(crate) fn alloc_small(stock: &mut Stock, class: usize, tag: u16) -> Option<&
         }
         all.then_some((page, fresh))
     } else {
+        transit = n;
         take_backed(n, 1)
     };
     let Some((page, fresh)) = got else {
@@ -248,29 +254,41 @@ pub(crate) fn alloc_small(stock: &mut Stock, class: usize, tag: u16) -> Option<&
     publish(record, page, n, class as u8, fresh);
     record.owner.reset(tag);
     IN_USE[0].fetch_add(n, Relaxed);
+    TRANSIT.fetch_sub(transit, Relaxed);
     Some(record)
 }
 
-/// `n` pages with frames behind them, and whether all of those are fresh.
+/// `n` pages with frames behind them, and whether all of those are fresh. They are in [`TRANSIT`].
 fn take_backed(n: usize, align: usize) -> Option<(usize, bool)> {
     let mut h = HEAP.lock();
     let page = h.take(n, align)?;
+    TRANSIT.fetch_add(n, Relaxed);
+    drop(h);
+    Some((page, back_all(page, n)? == n))
+}
+
+/// Finds frames for those of `n` pages in transit that have none; how many that were. Without memory all of them are free
+/// again.
+fn back_all(page: usize, n: usize) -> Option<usize> {
     let mut fresh = 0;
     let mut at = page;
-    while let Some((from, len)) = h.pages.next_released(at, page + n) {
+    loop {
+        let mut h = HEAP.lock();
+        let Some((from, len)) = h.pages.next_released(at, page + n) else {
+            return Some(fresh);
+        };
         h.pages.set_released(from, len, false);
         drop(h);
-        let ok = backing::back(from, len);
-        h = HEAP.lock();
-        if !ok {
+        if !backing::back(from, len) {
+            let mut h = HEAP.lock();
             h.pages.set_released(from, len, true);
             h.pages.release(page, n);
+            TRANSIT.fetch_sub(n, Relaxed);
             return None;
         }
         fresh += len;
         at = from + len;
     }
-    Some((page, fresh == n))
 }
 
 /// Fills in a record and the map. The pages and the record are the caller's.
@@ -294,14 +312,17 @@ pub(crate) fn alloc_large(n: usize, align: usize) -> Option<&'static Span> {
         HEAP.lock().records.push(record);
         return None;
     };
+    let _here = PreemptGuard::new();
     publish(record, page, n, LARGE, fresh);
     record.owner.reset(NOT_SMALL);
     IN_USE[1].fetch_add(n, Relaxed);
+    TRANSIT.fetch_sub(n, Relaxed);
     Some(record)
 }
 
 /// Gives back a span that nobody uses: its pages coalesce with free neighbours.
 pub(crate) fn free(s: &'static Span) {
+    let _here = PreemptGuard::new();
     let (page, n) = ((s.base() - backing::heap_base()) / PAGE, s.pages());
     IN_USE[usize::from(s.class() == LARGE)].fetch_sub(n, Relaxed);
     s.owner.reset(NOT_SMALL);
@@ -316,34 +337,30 @@ pub(crate) fn free(s: &'static Span) {
 /// Changes the size of a large span in place; false if there is no room behind it, or no memory.
 pub(crate) fn resize_large(s: &'static Span, n: usize) -> bool {
     let (page, old) = ((s.base() - backing::heap_base()) / PAGE, s.pages());
-    if n < old {
+    if n > old {
+        let (from, more) = (page + old, n - old);
+        {
+            let mut h = HEAP.lock();
+            if page + n > grown_pages() || !h.pages.take_at(from, more) {
+                return false;
+            }
+            TRANSIT.fetch_add(more, Relaxed);
+        }
+        if back_all(from, more).is_none() {
+            return false;
+        }
+    }
+    let _here = PreemptGuard::new();
+    if n > old {
+        // SAFETY: the pages are ours since `take_at`.
+        unsafe { span::set_map(s.base() + old * PAGE, n - old, s) };
+        IN_USE[1].fetch_add(n - old, Relaxed);
+        TRANSIT.fetch_sub(n - old, Relaxed);
+    } else if n < old {
         // SAFETY: the tail is ours until it is released.
         unsafe { span::set_map(s.base() + n * PAGE, old - n, &NOBODY) };
         HEAP.lock().pages.release(page + n, old - n);
         IN_USE[1].fetch_sub(old - n, Relaxed);
-    } else if n > old {
-        let (from, more) = (page + old, n - old);
-        let mut h = HEAP.lock();
-        if page + n > grown_pages() || !h.pages.take_at(from, more) {
-            return false;
-        }
-        let mut at = from;
-        while let Some((run, len)) = h.pages.next_released(at, from + more) {
-            h.pages.set_released(run, len, false);
-            drop(h);
-            let ok = backing::back(run, len);
-            h = HEAP.lock();
-            if !ok {
-                h.pages.set_released(run, len, true);
-                h.pages.release(from, more);
-                return false;
-            }
-            at = run + len;
-        }
-        drop(h);
-        // SAFETY: the pages are ours since `take_at`.
-        unsafe { span::set_map(s.base() + old * PAGE, more, s) };
-        IN_USE[1].fetch_add(more, Relaxed);
     }
     s.pages.store(n as u32, Relaxed);
     true

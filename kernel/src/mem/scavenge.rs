@@ -12,6 +12,8 @@
 //! nothing to do the period doubles up to a minute, so an idle machine stays asleep.
 #![forbid(unsafe_code)]
 
+use core::sync::atomic::Ordering::Relaxed;
+
 use super::{backing, mheap};
 
 /// Runs per shootdown, pages per run: what `backing::unback` takes.
@@ -33,6 +35,7 @@ pub(crate) fn pass(most: usize, old: bool) -> usize {
                     break;
                 };
                 runs[n] = (page, len);
+                mheap::TRANSIT.fetch_add(len, Relaxed);
                 n += 1;
                 done += len;
                 from = page + len;
@@ -46,6 +49,7 @@ pub(crate) fn pass(most: usize, old: bool) -> usize {
         for &(page, len) in &runs[..n] {
             h.pages.set_released(page, len, true);
             h.pages.release(page, len);
+            mheap::TRANSIT.fetch_sub(len, Relaxed);
         }
     }
     done

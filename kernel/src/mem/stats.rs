@@ -3,7 +3,7 @@
 //! ```text
 //!  sys       = heap_sys + stack_inuse + other_sys + free (frames)          all frames the kernel was given
 //!  heap_sys  = heap_inuse + heap_idle                                      address space of the heap's arenas
-//!  heap_idle = free pages (in the bitmap, in the Ps' stocks);              heap_released of them have no frame
+//!  heap_idle = free pages (in the bitmap, the Ps' stocks, in transit);     heap_released of them have no frame
 //!  heap_alloc = Σ live objects;   mallocs − frees = heap_objects;   total_alloc − freed bytes = heap_alloc
 //! ```
 //! (`heap_sys − heap_released` is what counts as memory in the first line.) Counters live where they cost nothing: `mallocs` in
@@ -164,7 +164,7 @@ fn live(s: &Span) -> u64 {
 /// 1. The world is stopped.
 pub(crate) unsafe fn read(out: &mut MemStats, frames: (usize, usize), stack_pages: u64) {
     *out = MemStats::new();
-    let (mut free, mut released) = (0, 0);
+    let (mut free, mut released) = (mheap::TRANSIT.load(Relaxed), 0);
     // SAFETY: 1.
     unsafe {
         mcache::for_each(|mc| {
@@ -263,7 +263,7 @@ pub(crate) unsafe fn check() -> Result<(), &'static str> {
     if inuse != counted {
         return Err("spans and their counter differ");
     }
-    let mut idle = mheap::lock().pages.free_count().0;
+    let mut idle = mheap::lock().pages.free_count().0 + mheap::TRANSIT.load(Relaxed);
     // SAFETY: 1.
     unsafe { mcache::for_each(|mc| idle += mc.stock.word.free.count_ones() as usize) };
     if inuse + idle != mheap::grown_pages() {

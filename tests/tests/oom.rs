@@ -1,0 +1,288 @@
+//! Out of memory: an error or a panic of the goroutine that asked, never a hang or a reset; and memory comes back.
+//!
+//! Two kinds of "out": a memory limit (`set_memory_limit`), and no frame left at all ([`Hog`] takes every one).
+#![no_std]
+#![no_main]
+extern crate alloc;
+
+use alloc::{boxed::Box, vec::Vec};
+use core::{
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    time::Duration,
+};
+
+use burrow::{
+    Builder, SpawnError, chan,
+    mem::{self, frames},
+    panic::Kind,
+    runtime, select, spawn,
+    sync::{Mutex, WaitGroup},
+    time,
+};
+
+burrow::test_main!();
+
+/// Leaves `bytes` of memory to use, until it is dropped.
+struct Limit(Option<usize>);
+impl Limit {
+    fn to(bytes: usize) -> Limit {
+        runtime::free_os_memory();
+        let used = (frames::total_count() - frames::free_count()) * 4096;
+        Limit(runtime::set_memory_limit(Some(used + bytes)))
+    }
+}
+impl Drop for Limit {
+    fn drop(&mut self) {
+        runtime::set_memory_limit(self.0);
+    }
+}
+
+/// Holds every frame there is, but `left`.
+struct Hog(Vec<frames::Frame>);
+impl Hog {
+    fn all_but(left: usize) -> Hog {
+        runtime::free_os_memory();
+        let mut hog = Hog(Vec::with_capacity(frames::free_count() + 10_000));
+        hog.take_all_but(left);
+        hog
+    }
+    /// Takes what has become free meanwhile.
+    fn take_all_but(&mut self, left: usize) {
+        while frames::free_count() > left && self.0.len() < self.0.capacity() {
+            match frames::alloc() {
+                Some(f) => self.0.push(f),
+                None => break,
+            }
+        }
+    }
+}
+impl Drop for Hog {
+    fn drop(&mut self) {
+        self.0.drain(..).for_each(frames::free);
+    }
+}
+
+/// Runs `f`; afterwards as much memory is free as before, and the heap's books are right.
+fn memory_comes_back(f: impl FnOnce()) {
+    runtime::free_os_memory();
+    let before = frames::free_count();
+    f();
+    while runtime::num_goroutine() > 8 {
+        time::sleep(Duration::from_millis(1));
+    }
+    runtime::free_os_memory();
+    let after = frames::free_count();
+    // New Gs, page tables and span records stay.
+    assert!(
+        after + 1024 >= before,
+        "{before} frames free before, {after} after"
+    );
+    mem::check_heap().expect("the books are right");
+}
+
+fn is_out_of_memory(p: &burrow::Panic) -> bool {
+    matches!(p.kind(), Kind::OutOfMemory { .. })
+}
+
+#[burrow::test]
+fn try_reserve_says_no() {
+    memory_comes_back(|| {
+        let _limit = Limit::to(8 << 20);
+        let mut v: Vec<u8> = Vec::new();
+        assert!(v.try_reserve_exact(16 << 20).is_err());
+        assert!(v.try_reserve_exact(4 << 20).is_ok());
+    });
+}
+
+#[burrow::test]
+fn an_infallible_allocation_panics_its_goroutine() {
+    memory_comes_back(|| {
+        let _limit = Limit::to(8 << 20);
+        for size in [24, 500, 5_000, 100_000] {
+            let end = spawn(move || {
+                let mut all: Vec<Vec<u8>> = Vec::new();
+                loop {
+                    all.push(Vec::with_capacity(size));
+                }
+            })
+            .join();
+            let p = end.expect_err("there is an end to memory");
+            assert!(is_out_of_memory(&p), "{p}");
+        }
+        // The others never noticed, and there is room again.
+        let v: Vec<u64> = (0..100_000).collect();
+        assert_eq!(v.len(), 100_000);
+    });
+}
+
+/// Eight goroutines hit the limit at once, again and again, beside one that needs little.
+#[burrow::test(timeout = 120)]
+fn many_at_the_limit_at_once() {
+    memory_comes_back(|| {
+        let _limit = Limit::to(16 << 20);
+        let hit = WaitGroup::new();
+        let hits = AtomicU64::new(0);
+        burrow::scope(|s| {
+            for me in 0..8_usize {
+                hit.add(1);
+                let (hit, hits) = (&hit, &hits);
+                s.spawn(move || {
+                    for round in 0..20 {
+                        let end = burrow::recover(|| {
+                            let mut all: Vec<Box<[u8]>> = Vec::new();
+                            loop {
+                                all.push(
+                                    alloc::vec![me as u8; 100 + (me * 977 + round * 131) % 30_000].into(),
+                                );
+                            }
+                        });
+                        if end.is_err() {
+                            hits.fetch_add(1, Ordering::Relaxed);
+                        }
+                    }
+                    hit.done();
+                });
+            }
+            hit.wait();
+        });
+        assert_eq!(hits.load(Ordering::Relaxed), 160);
+    });
+}
+
+#[burrow::test]
+fn a_spawn_at_the_limit_is_an_error() {
+    memory_comes_back(|| {
+        let _limit = Limit::to(4 << 20);
+        let gate = chan::<()>(0);
+        let mut started = 0;
+        let error = loop {
+            let gate = gate.receiver();
+            match Builder::new().spawn(move || gate.recv()) {
+                Ok(_) => started += 1,
+                Err(e) => break e,
+            }
+            assert!(started < 100_000, "there is no end to memory");
+        };
+        assert!(matches!(error, SpawnError::OutOfMemory), "{error}");
+        assert!(started > 100, "{started}");
+        gate.close();
+    });
+}
+
+#[burrow::test]
+fn channels_at_the_limit() {
+    memory_comes_back(|| {
+        let ch = chan::<[u64; 100]>(4);
+        let lock = Mutex::new(0);
+        let _limit = Limit::to(0);
+        // A channel that is there works: its buffer is, too, and waiters lie on their own stacks.
+        for i in 0..4 {
+            ch.send([i; 100]);
+        }
+        select! {
+            recv(ch) -> v => assert_eq!(v, Some([0; 100])),
+            default => panic!("it is full"),
+        }
+        *lock.lock() += 1;
+        // A new one does not fit.
+        let end = burrow::recover(|| drop(chan::<[u64; 100]>(100_000)));
+        assert!(is_out_of_memory(&end.expect_err("80 MB")));
+        for i in 1..4 {
+            assert_eq!(ch.recv(), Some([i; 100]));
+        }
+    });
+}
+
+/// With no frame left: what runs goes on, is preempted, sleeps and wakes; what needs a frame panics.
+#[burrow::test(timeout = 120)]
+fn without_any_frame() {
+    memory_comes_back(|| {
+        let (go_on, ready) = (chan::<()>(0), chan::<()>(0));
+        // Needs more stack, later, than all cores have frames in their caches.
+        let deep = {
+            let (go_on, ready) = (go_on.receiver(), ready.sender());
+            let deep = move || {
+                ready.send(());
+                go_on.recv();
+                touch(3000)
+            };
+            let b = Builder::new().stack_size(4 << 20);
+            b.spawn(deep).expect("there is memory yet")
+        };
+        ready.recv();
+        let stop = alloc::sync::Arc::new(AtomicBool::new(false));
+        let rounds = alloc::sync::Arc::new(AtomicU64::new(0));
+        let sleepers: Vec<_> = (0..4)
+            .map(|_| {
+                let (stop, rounds) = (stop.clone(), rounds.clone());
+                spawn(move || {
+                    while !stop.load(Ordering::Relaxed) {
+                        time::sleep(Duration::from_millis(1));
+                        rounds.fetch_add(1, Ordering::Relaxed);
+                    }
+                })
+            })
+            .collect();
+        let hogs: Vec<_> = (0..runtime::gomaxprocs(0))
+            .map(|_| {
+                let stop = stop.clone();
+                spawn(move || {
+                    while !stop.load(Ordering::Relaxed) {
+                        core::hint::spin_loop();
+                    }
+                })
+            })
+            .collect();
+        time::sleep(Duration::from_millis(20));
+        {
+            let mut hog = Hog::all_but(0);
+            let before = rounds.load(Ordering::Relaxed);
+            while rounds.load(Ordering::Relaxed) < before + 20 {
+                time::sleep(Duration::from_millis(5));
+            }
+            let mut v: Vec<u8> = Vec::new();
+            assert!(v.try_reserve_exact(1 << 20).is_err());
+            let no = burrow::recover(|| drop(core::hint::black_box(alloc::vec![1u8; 8 << 20])));
+            assert!(is_out_of_memory(&no.expect_err("no frame is left")));
+            assert!(Builder::new().stack_size(4 << 20).spawn(|| ()).is_err());
+            // A failed allocation has shaken some frames loose.
+            hog.take_all_but(0);
+            go_on.send(());
+            let end = deep.join();
+            burrow::println!("{} frames were held; the deep one: {end:?}", hog.0.len());
+            assert!(end.is_err(), "750 pages out of nothing");
+        }
+        stop.store(true, Ordering::Relaxed);
+        for h in sleepers.into_iter().chain(hogs) {
+            h.join().expect("they only sleep and spin");
+        }
+        assert_eq!(spawn(|| touch(200)).join().expect("there is memory again"), 200);
+    });
+}
+
+/// Uses `kib` KiB of stack.
+#[inline(never)]
+fn touch(kib: usize) -> usize {
+    let mut page = [0u8; 1024];
+    core::hint::black_box(&mut page);
+    if kib == 0 { 0 } else { 1 + touch(kib - 1) }
+}
+
+/// Memory that dead goroutines and free heap pages hold is found before an allocation fails.
+#[burrow::test]
+fn an_allocation_reclaims_before_it_fails() {
+    memory_comes_back(|| {
+        runtime::free_os_memory();
+        let handles: Vec<_> = (0..200).map(|_| spawn(|| touch(150))).collect();
+        for h in handles {
+            h.join().expect("it recurses");
+        }
+        // About 30 MB in dead stacks now; a third of the rest must not be enough.
+        let free = frames::free_count() * 4096;
+        let used = (frames::total_count() - frames::free_count()) * 4096;
+        let _limit = Limit(runtime::set_memory_limit(Some(used + (4 << 20))));
+        let mut v: Vec<u8> = Vec::new();
+        let got = v.try_reserve_exact(12 << 20);
+        assert!(got.is_ok(), "{free} bytes free: {}", runtime::read_mem_stats());
+    });
+}
