@@ -192,7 +192,7 @@ fn one_core_against_a_model() {
     let mut rng = Rng(0x5eed_0001);
     let mut live: Vec<Block> = Vec::new();
     let mut bytes = 0u64;
-    for step in 0..ops(2_000_000) {
+    for step in 0..ops(4_000_000) {
         match rng.below(10) {
             0..5 if live.len() < 4000 => {
                 let layout = rng.layout();
@@ -247,7 +247,7 @@ fn cores_that_free_each_others_blocks() {
                 start.wait();
                 let mut rng = Rng(0x5eed_1000 + i as u64);
                 let mut live: Vec<Block> = Vec::new();
-                for _ in 0..ops(600_000) {
+                for _ in 0..ops(1_500_000) {
                     match rng.below(8) {
                         0..3 if live.len() < 2000 => {
                             let layout = rng.layout();

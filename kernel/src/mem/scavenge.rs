@@ -1,7 +1,7 @@
 //! The scavenger: free heap pages give their frames back.
 //!
 //! A free page keeps its frame, so that reuse is cheap. Pages that stayed free for a whole period are *old*; the background
-//! scavenger, a goroutine of the runtime, releases a share of the old ones each period, highest addresses last (first fit
+//! scavenger, a goroutine of the runtime, releases half of the idle ones each period, old ones only, highest addresses last (first fit
 //! reuses the low ones, but a pass reaches everything in a few periods). `free_os_memory` releases everything at once.
 //!
 //! One step: under the page heap's lock take a few runs of idle pages out of the bitmap, as an allocation would; then, without
@@ -9,7 +9,7 @@
 //! are merely not available.
 //!
 //! `scavenge=off` on the command line turns the background part off; `scavenge=MS` sets its period (default 1000). With
-//! nothing to do the period doubles up to a minute, so an idle machine stays asleep.
+//! nothing to do the period doubles up to eight seconds, so an idle machine sleeps well.
 #![forbid(unsafe_code)]
 
 use core::sync::atomic::Ordering::Relaxed;
@@ -60,7 +60,8 @@ pub(crate) fn pass(most: usize, old: bool) -> usize {
 pub(crate) fn start() {
     use core::time::Duration;
 
-    const SHARE: usize = 4;
+    const SHARE: usize = 2;
+    const LONGEST_MS: u64 = 8_000;
     const AT_LEAST: usize = 128;
     let first = match crate::opts::get("scavenge") {
         Some("off" | "0") => return,
@@ -77,7 +78,7 @@ pub(crate) fn start() {
             };
             let done = pass((idle / SHARE).max(AT_LEAST), true);
             mheap::lock().pages.age();
-            ms = if done > 0 { first } else { (ms * 2).min(60_000) };
+            ms = if done > 0 { first } else { (ms * 2).min(LONGEST_MS.max(first)) };
         }
     });
 }
