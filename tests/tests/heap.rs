@@ -35,14 +35,9 @@ const WORDS: usize = 8;
 impl Block {
     fn new(rng: &mut Rng, layout: Layout) -> Option<Block> {
         let zeroed = rng.below(4) == 0;
+        let how = if zeroed { alloc_zeroed } else { alloc };
         // SAFETY: sizes are not 0.
-        let at = unsafe {
-            if zeroed {
-                alloc_zeroed(layout)
-            } else {
-                alloc(layout)
-            }
-        };
+        let at = unsafe { how(layout) };
         if at.is_null() {
             return None;
         }
@@ -50,7 +45,7 @@ impl Block {
         if zeroed {
             for i in [0, layout.size() / 2, layout.size() - 1] {
                 // SAFETY: inside the block.
-                assert_eq!(unsafe { at.add(i).read() }, 0, "byte {i} of {layout:?}");
+                assert_eq!(unsafe { at.wrapping_add(i).read() }, 0, "byte {i} of {layout:?}");
             }
         }
         let b = Block {
@@ -72,13 +67,13 @@ impl Block {
     fn fill(&self) {
         for i in self.known(usize::MAX) {
             // SAFETY: inside the block.
-            unsafe { self.at.add(i).write(self.byte(i)) };
+            unsafe { self.at.wrapping_add(i).write(self.byte(i)) };
         }
     }
     fn check(&self, n: usize) {
         for i in self.known(n) {
             // SAFETY: inside the block.
-            let got = unsafe { self.at.add(i).read() };
+            let got = unsafe { self.at.wrapping_add(i).read() };
             assert_eq!(
                 got,
                 self.byte(i),

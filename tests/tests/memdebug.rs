@@ -59,7 +59,7 @@ fn correct_programs_run() {
         // SAFETY: our block.
         let at = unsafe { realloc(at, l, 5000) };
         // SAFETY: our block.
-        assert_eq!(unsafe { at.add(99).read() }, 1);
+        assert_eq!(unsafe { at.wrapping_add(99).read() }, 1);
         // SAFETY: our block, as it is now.
         unsafe { dealloc(at, Layout::from_size_align(5000, 1 << align).expect("a layout")) };
     }
@@ -104,7 +104,7 @@ fn wrong_size_shows_who_allocated() {
 fn one_byte_too_far() {
     let at = the_allocator(61);
     // SAFETY: wrong, on purpose.
-    unsafe { at.add(61).write(1) };
+    unsafe { at.wrapping_add(61).write(1) };
     the_first_free(at, 61);
 }
 
@@ -112,7 +112,7 @@ fn one_byte_too_far() {
 fn one_byte_too_early() {
     let at = the_allocator(61);
     // SAFETY: wrong, on purpose.
-    unsafe { at.sub(1).write(1) };
+    unsafe { at.wrapping_sub(1).write(1) };
     the_first_free(at, 61);
 }
 
@@ -127,7 +127,7 @@ fn use_after_free() {
     let at = the_allocator(64);
     the_first_free(at, 64);
     // SAFETY: wrong, on purpose.
-    unsafe { at.add(8).write(1) };
+    unsafe { at.wrapping_add(8).write(1) };
     // It leaves the quarantine some frees later.
     for _ in 0..1000 {
         the_first_free(the_allocator(64), 64);

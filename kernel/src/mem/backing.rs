@@ -45,66 +45,76 @@ pub(crate) fn permanent(bytes: usize) -> Option<*mut u8> {
     frames::alloc_contig(bytes.div_ceil(FRAME)).map(|f| f.as_ptr())
 }
 
-fn map(from: usize, len: usize) -> bool {
+/// Maps zeroed frames at `from..from + len`, page by page; what is mapped there already stays. Returns up to where that went:
+/// less than `len` if frames ran out. What is mapped is never unmapped here: a core may have its translation in the TLB, even
+/// if nobody touched the page, and a flush is not possible everywhere this is called.
+fn map(from: usize, len: usize, floor: usize) -> usize {
     if paging::ensure_leaf_tables(from..from + len).is_err() {
-        return false;
+        return 0;
     }
     let mut batch = [0u64; 64];
-    let mut at = from;
-    while at < from + len {
-        let want = ((from + len - at) / FRAME).min(batch.len());
-        let got = frames::alloc_many(&mut batch[..want]);
-        for &phys in &batch[..got] {
-            // SAFETY: the frame is ours and the direct map shows it.
-            unsafe { phys_to_virt(phys).write_bytes(0, FRAME) };
-            // SAFETY: the leaf table exists since `ensure_leaf_tables`; the page is the caller's.
-            let pte = unsafe { &*paging::leaf_pte(at) };
-            pte.store(
-                phys | PRESENT | WRITABLE | ACCESSED | DIRTY | NO_EXECUTE,
-                Ordering::Release,
-            );
-            at += FRAME;
-        }
-        if got < want {
-            unmap(from, at - from);
-            return false;
-        }
-    }
-    true
-}
-
-/// Unmaps what has just been mapped and not been used: no core can have cached it.
-fn unmap(from: usize, len: usize) {
+    let (mut got, mut next) = (0, 0);
     for at in (from..from + len).step_by(FRAME) {
-        // SAFETY: mapped above.
-        let old = unsafe { &*paging::leaf_pte(at) }.swap(0, Ordering::AcqRel);
-        frames::free_many(&[old & ADDR]);
+        // SAFETY: the leaf table exists since `ensure_leaf_tables`; the page is the caller's.
+        let pte = unsafe { &*paging::leaf_pte(at) };
+        if pte.load(Ordering::Relaxed) & PRESENT != 0 {
+            continue;
+        }
+        if next == got {
+            let want = ((from + len - at) / FRAME).min(batch.len());
+            (got, next) = (frames::alloc_many(&mut batch[..want], floor), 0);
+            if got == 0 {
+                return at - from;
+            }
+        }
+        let phys = batch[next];
+        next += 1;
+        // SAFETY: the frame is ours and the direct map shows it.
+        unsafe { phys_to_virt(phys).write_bytes(0, FRAME) };
+        pte.store(
+            phys | PRESENT | WRITABLE | ACCESSED | DIRTY | NO_EXECUTE,
+            Ordering::Release,
+        );
     }
+    frames::free_many(&batch[next..got]);
+    len
 }
 
-/// Puts zeroed frames behind `pages` heap pages from `page` on, which the caller owns and which have none. All or nothing;
-/// false if memory is short.
-pub(crate) fn back(page: usize, pages: usize) -> bool {
-    limit::allows(pages * PER_PAGE) && map(heap_base() + page * PAGE, pages * PAGE)
+/// Could `pages` heap pages have frames, now or with everything else given back?
+pub(crate) fn possible(pages: usize) -> bool {
+    pages <= limit::most() / PER_PAGE
 }
 
-/// Puts frames behind the map's part for `pages` heap pages (a whole arena).
+/// May `pages` heap pages get frames now?
+pub(crate) fn allowed(pages: usize) -> bool {
+    limit::allows(pages * PER_PAGE)
+}
+
+/// Puts zeroed frames behind `pages` heap pages from `page` on, which the caller owns and which have none. Returns how many
+/// pages, from the first on, have frames now: fewer if memory is short.
+pub(crate) fn back(page: usize, pages: usize) -> usize {
+    map(heap_base() + page * PAGE, pages * PAGE, limit::floor()) / PAGE
+}
+
+/// Puts frames behind the map's part for `pages` heap pages (whole arenas). Without memory what there is stays, for the next
+/// attempt.
 pub(crate) fn back_map(page: usize, pages: usize) -> bool {
     const SLOT: usize = size_of::<usize>();
-    map(slot(heap_base() + page * PAGE), pages * SLOT)
+    let len = pages * SLOT;
+    limit::allows(len / FRAME) && map(slot(heap_base() + page * PAGE), len, limit::floor()) == len
 }
 
 /// Takes the frames away from runs of heap pages that the caller owns, with one TLB shootdown. A goroutine's work: interrupts
-/// on, no lock held. At most 64 pages a run, 8 runs.
+/// on, no lock held. At most 64 pages a run, 4 runs.
 pub(crate) fn unback(runs: &[(usize, usize)]) {
-    let mut frames_out: heapless::Vec<u64, 1024> = heapless::Vec::new();
+    let mut frames_out: heapless::Vec<u64, 512> = heapless::Vec::new();
     for &(page, n) in runs {
         let from = heap_base() + page * PAGE;
         for at in (from..from + n * PAGE).step_by(FRAME) {
             // SAFETY: the page was backed, so its leaf table exists; the caller owns it.
             let old = unsafe { &*paging::leaf_pte(at) }.swap(0, Ordering::AcqRel);
             if old & PRESENT != 0 {
-                let _ = frames_out.push(old & ADDR); // 8 runs of 64 pages fit
+                let _ = frames_out.push(old & ADDR); // 4 runs of 64 pages fit
             }
         }
     }

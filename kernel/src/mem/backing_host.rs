@@ -46,16 +46,22 @@ pub(crate) fn permanent(bytes: usize) -> Option<*mut u8> {
     (!p.is_null()).then_some(p)
 }
 
-pub(crate) fn back(page: usize, pages: usize) -> bool {
+pub(crate) fn possible(pages: usize) -> bool {
+    pages <= PAGES
+}
+
+pub(crate) fn allowed(pages: usize) -> bool {
+    BACKED.load(Ordering::Relaxed) + pages <= LIMIT.load(Ordering::Relaxed)
+}
+
+pub(crate) fn back(page: usize, pages: usize) -> usize {
     let before = BACKED.fetch_add(pages, Ordering::Relaxed);
-    if before + pages > LIMIT.load(Ordering::Relaxed) {
-        BACKED.fetch_sub(pages, Ordering::Relaxed);
-        return false;
-    }
+    let got = LIMIT.load(Ordering::Relaxed).saturating_sub(before).min(pages);
+    BACKED.fetch_sub(pages - got, Ordering::Relaxed);
     let p: *mut u8 = std::ptr::with_exposed_provenance_mut(heap_base() + page * PAGE);
     // SAFETY: the pages are the caller's part of the block.
-    unsafe { p.write_bytes(0, pages * PAGE) };
-    true
+    unsafe { p.write_bytes(0, got * PAGE) };
+    got
 }
 
 pub(crate) fn back_map(page: usize, pages: usize) -> bool {

@@ -197,11 +197,11 @@ pub fn free_contig(first: Frame, n: usize) {
 }
 
 /// Takes up to `out.len()` frames in one critical section, contents undefined; fills in their physical addresses
-/// and returns how many there were.
-pub fn alloc_many(out: &mut [u64]) -> usize {
+/// and returns how many there were. `floor` frames stay free.
+pub fn alloc_many(out: &mut [u64], floor: usize) -> usize {
     let mut b = BITMAP.lock();
     let mut n = 0;
-    while n < out.len() {
+    while n < out.len() && b.free_count() > floor {
         let Some(pfn) = b.take() else { break };
         out[n] = pfn as u64 * PAGE;
         n += 1;
@@ -304,7 +304,7 @@ fn refill_slow(core: usize) {
 
 /// As many frames as `room` has places, or as there are; zeroed one by one, after the lock.
 fn zeroed_batch(room: &mut [u64]) -> impl Iterator<Item = Frame> {
-    let n = alloc_many(room);
+    let n = alloc_many(room, 0);
     room[..n].iter().map(|phys| {
         let mut f = Frame((phys / PAGE) as u32);
         f.zero();

@@ -139,6 +139,7 @@ fn resize_in_place(s: &'static Span, new: usize) -> bool {
     if new <= MAX_SMALL {
         return false;
     }
+    super::need_stack();
     let pages = new.div_ceil(PAGE);
     let old = s.size.load(Relaxed);
     if pages != s.pages() && !mheap::resize_large(s, pages) {
@@ -244,6 +245,7 @@ pub(crate) fn large(layout: Layout) -> (*mut u8, bool) {
 
 /// [`large`] without a look at `memdebug`.
 pub(crate) fn whole_pages(layout: Layout) -> (*mut u8, bool) {
+    super::need_stack();
     let (size, pages) = (layout.size(), layout.size().div_ceil(PAGE));
     let align = layout.align().div_ceil(PAGE);
     let mut s = mheap::alloc_large(pages, align);

@@ -223,7 +223,7 @@ fn one_core_against_a_model() {
             assert_eq!(now.heap_objects - before.heap_objects, live.len() as u64);
             assert!(now.heap_alloc - before.heap_alloc >= bytes);
             scavenge::pass(rng.below(1000), rng.below(2) == 0);
-            mheap::lock().pages.age();
+            mheap::lock().pages.age(mheap::grown_pages());
         }
     }
     live.into_iter().for_each(Block::free);

@@ -24,7 +24,7 @@ impl Hoard {
         let mut batch = [0; 64];
         loop {
             let want = frames::free_count().saturating_sub(keep).min(batch.len());
-            let n = frames::alloc_many(&mut batch[..want]);
+            let n = frames::alloc_many(&mut batch[..want], 0);
             if n == 0 {
                 return hoard;
             }

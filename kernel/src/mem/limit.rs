@@ -10,7 +10,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 
 use super::frames;
 
-/// Frames that neither the heap nor a new goroutine may take.
+/// Frames that neither the heap nor a new goroutine may take (but never more than an eighth of all).
 const RESERVE: usize = 64;
 /// The same for each core: its cache for page faults can be filled once more.
 const RESERVE_PER_CORE: usize = 32;
@@ -38,10 +38,20 @@ pub fn memory_limit() -> Option<usize> {
     (l != usize::MAX).then(|| l * 4096)
 }
 
-/// May the heap, or a new goroutine, take `frames` more?
+/// Frames that must stay free when the heap or a new goroutine takes some: the reserve, or what the limit leaves unused.
+pub(crate) fn floor() -> usize {
+    let total = frames::total_count();
+    let reserve = (RESERVE + RESERVE_PER_CORE * crate::arch::core_count()).min(total / 8);
+    reserve.max(total.saturating_sub(LIMIT.load(Ordering::Relaxed)))
+}
+
+/// The most frames that the heap could ever have.
+pub(crate) fn most() -> usize {
+    frames::total_count() - floor()
+}
+
+/// May the heap, or a new goroutine, take `frames` more? A forecast; who takes them passes [`floor`] along, and is
+/// refused what is below.
 pub(crate) fn allows(frames: usize) -> bool {
-    let free = frames::free_count();
-    let reserve = RESERVE + RESERVE_PER_CORE * crate::arch::core_count();
-    let used = frames::total_count().saturating_sub(free);
-    frames.saturating_add(reserve) <= free && used.saturating_add(frames) <= LIMIT.load(Ordering::Relaxed)
+    frames.saturating_add(floor()) <= frames::free_count()
 }

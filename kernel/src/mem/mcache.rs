@@ -346,12 +346,21 @@ fn carve(s: &Span, class: usize) -> *mut u8 {
 ///
 /// # Safety
 /// 1. The world is stopped: no core allocates.
-pub(crate) unsafe fn for_each(mut f: impl FnMut(&mut MCache)) {
+pub(crate) unsafe fn for_each(f: impl FnMut(&mut MCache)) {
+    // SAFETY: 1.
+    unsafe { for_each_with(&mut SHARED_CACHE.lock(), f) };
+}
+
+/// [`for_each`] by who holds the shared one's lock.
+///
+/// # Safety
+/// 1. As for [`for_each`].
+pub(crate) unsafe fn for_each_with(shared: &mut MCache, mut f: impl FnMut(&mut MCache)) {
     for slot in &CACHES {
         // SAFETY: 1.
         f(unsafe { &mut *slot.0.get() });
     }
-    f(&mut SHARED_CACHE.lock());
+    f(shared);
 }
 
 /// Flushes the cache of P `id`.

@@ -8,14 +8,14 @@
 //!
 //! Why [`reap`] never frees a span twice or under somebody: who lowered `live` to 0 comes here afterwards and may be late. The
 //! span may have been taken, used, returned, or even freed and reused for another class since. But being on *this* class's list
-//! changes only under this lock, and while the word says "mcentral, live 0, class c" under the lock of class c, it is on
-//! this list, and freeing it is right whoever does it.
+//! changes only under this lock, and while the word says "mcentral of class c, live 0" (one load) under the lock of class c, it
+//! is on this list, and freeing it is right whoever does it.
 #![forbid(unsafe_code)]
 
 use super::{
     classes::CLASSES,
     mheap,
-    owner::CENTRAL,
+    owner::central,
     span::{List, Span},
 };
 use crate::lock::{Rank, SpinLock};
@@ -30,7 +30,7 @@ static CENTRALS: [Class; CLASSES] = [const { Class(SpinLock::new(Rank::Central, 
 /// freed meanwhile: then the span stays the owner's.
 pub(crate) fn put(s: &'static Span, class: usize, used: u32) -> bool {
     let mut list = CENTRALS[class].0.lock();
-    let moved = s.owner.to_central(used as u16);
+    let moved = s.owner.to_central(used as u16, class);
     if moved {
         list.push(s);
     }
@@ -49,7 +49,7 @@ pub(crate) fn take(class: usize, tag: u16) -> Option<&'static Span> {
 pub(crate) fn reap(s: &'static Span, class: usize) {
     let mut list = CENTRALS[class].0.lock();
     let w = s.owner.get();
-    if w.owner != CENTRAL || w.live != 0 || usize::from(s.class()) != class {
+    if w.owner != central(class) || w.live != 0 {
         return; // taken, and perhaps more, in the meantime
     }
     list.remove(s);

@@ -112,10 +112,20 @@ impl Inner {
         true
     }
 
+    /// Takes `n` pages for which there are frames.
     fn take(&mut self, n: usize, align: usize) -> Option<usize> {
-        if n > self.pages.capacity() || align > self.pages.capacity() {
+        if !backing::possible(n) || align > self.pages.capacity() {
             return None;
         }
+        let page = self.place(n, align)?;
+        if backing::allowed(self.pages.released_in(page, n)) {
+            return Some(page);
+        }
+        self.pages.release(page, n);
+        self.pages.take_run_backed(n, align, grown_pages())
+    }
+
+    fn place(&mut self, n: usize, align: usize) -> Option<usize> {
         self.pages.take(n, align).or_else(|| {
             // An arena begins at a multiple of its size, bigger alignments need room to move.
             let more = if align > ARENA { n + align } else { n + align - 1 };
@@ -233,11 +243,11 @@ pub(crate) fn alloc_small(stock: &mut Stock, class: usize, tag: u16) -> Option<&
     let got = if let Some((page, mut released)) = from_stock {
         let fresh = released.count_ones() as usize == n;
         let all = runs(released).all(|(at, len)| {
-            let ok = backing::back(page + at, len);
-            if ok {
-                released &= !((u64::MAX >> (64 - len)) << at);
+            let got = backing::back(page + at, len);
+            if got > 0 {
+                released &= !((u64::MAX >> (64 - got)) << at);
             }
-            ok
+            got == len
         });
         if !all {
             stock.put(page, n, released);
@@ -279,9 +289,10 @@ fn back_all(page: usize, n: usize) -> Option<usize> {
         };
         h.pages.set_released(from, len, false);
         drop(h);
-        if !backing::back(from, len) {
+        let got = backing::back(from, len);
+        if got < len {
             let mut h = HEAP.lock();
-            h.pages.set_released(from, len, true);
+            h.pages.set_released(from + got, len - got, true);
             h.pages.release(page, n);
             TRANSIT.fetch_sub(n, Relaxed);
             return None;
@@ -359,8 +370,9 @@ pub(crate) fn resize_large(s: &'static Span, n: usize) -> bool {
     } else if n < old {
         // SAFETY: the tail is ours until it is released.
         unsafe { span::set_map(s.base() + n * PAGE, old - n, &NOBODY) };
-        HEAP.lock().pages.release(page + n, old - n);
+        s.pages.store(n as u32, Relaxed); // before others may have the tail
         IN_USE[1].fetch_sub(old - n, Relaxed);
+        HEAP.lock().pages.release(page + n, old - n);
     }
     s.pages.store(n as u32, Relaxed);
     true

@@ -78,6 +78,14 @@ pub use start::{check_heap, free_os_memory, init, read_mem_stats};
 #[cfg(target_os = "none")]
 pub(crate) use start::{flush_p, on_clear_p, on_set_p};
 
+/// Touches the stack as deep as the page heap may go: what happens to who has no stack left happens now, and not while pages
+/// are on their way from one owner to another.
+#[inline(never)]
+pub(crate) fn need_stack() {
+    let mut deep = [core::mem::MaybeUninit::<u8>::uninit(); 8 * 1024];
+    core::hint::black_box(&mut deep);
+}
+
 /// Boxes `v`, or gives it back when there is no memory.
 pub(crate) fn try_box<T>(v: T) -> Result<Box<T>, T> {
     let layout = Layout::new::<T>();

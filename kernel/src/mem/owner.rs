@@ -14,7 +14,7 @@
 //! | --- | --- | --- | --- |
 //! | `P i` | the core that holds P i | it is P i's current span, or in its partial list | that core |
 //! | `FULL` | nobody | none; nobody polls it | the first to free an object in it *adopts* it |
-//! | `CENTRAL` | nobody | mcentral's partial list of its class | a taker, or who frees its last live object |
+//! | `CENTRAL` + class | nobody | mcentral's list of that class | a taker, or who frees its last live object |
 //! | `NOT_SMALL` | – | – | large and dead spans: frees go another way |
 //!
 //! ```text
@@ -46,10 +46,14 @@ use crate::shim::{AtomicU64, Ordering};
 pub(crate) const FULL: u16 = 0;
 /// The tag of the cache that stands in where no P is held.
 pub(crate) const SHARED: u16 = 0xff;
-/// In mcentral.
-pub(crate) const CENTRAL: u16 = 0x100;
+/// In mcentral's list of this class. The class is part of the owner, so that [`mcentral::reap`](super::mcentral::reap) sees
+/// both in one load.
+pub(crate) const fn central(class: usize) -> u16 {
+    CENTRAL | class as u16
+}
+const CENTRAL: u16 = 0x100;
 /// Not a span of small objects.
-pub(crate) const NOT_SMALL: u16 = 0x101;
+pub(crate) const NOT_SMALL: u16 = 0x200;
 /// Added to an owner: the span holds a sampled object.
 pub(crate) const SAMPLED: u16 = 0x4000;
 
@@ -63,6 +67,9 @@ pub(crate) struct Word {
 }
 
 impl Word {
+    fn in_central(self) -> bool {
+        self.owner & 0xff80 == CENTRAL
+    }
     fn unpack(w: u64) -> Word {
         Word {
             owner: (w >> 48) as u16 & !SAMPLED,
@@ -165,7 +172,7 @@ impl Owner {
             link(w.head);
             Some(Word {
                 owner: w.owner,
-                live: w.live - u16::from(w.owner == CENTRAL),
+                live: w.live - u16::from(w.in_central()),
                 count: w.count + 1,
                 head: index + 1,
             })
@@ -173,7 +180,7 @@ impl Owner {
         let Ok(w) = before else { return Freed::Pushed }; // never: the change has no way out
         match w.owner {
             FULL => Freed::Adopted,
-            CENTRAL if w.live == 1 => Freed::Emptied,
+            _ if w.in_central() && w.live == 1 => Freed::Emptied,
             _ => Freed::Pushed,
         }
     }
@@ -196,12 +203,12 @@ impl Owner {
         taken.map_or((0, 0), |w| (w.head, w.count))
     }
 
-    /// (4): the owner, who counts `used` objects as handed out, gives the span to mcentral. False if none of them is
-    /// live any more: then it stays the owner's, who should empty it.
-    pub(crate) fn to_central(&self, used: u16) -> bool {
+    /// (4): the owner, who counts `used` objects as handed out, gives the span to mcentral's list of `class`. False if none of
+    /// them is live any more: then it stays the owner's, who should empty it.
+    pub(crate) fn to_central(&self, used: u16, class: usize) -> bool {
         self.change(|w| {
             (used > w.count).then_some(Word {
-                owner: CENTRAL,
+                owner: central(class),
                 live: used - w.count,
                 ..w
             })

@@ -22,14 +22,14 @@ mod plain {
         assert_eq!(o.take_remote(), (5, 2));
         assert_eq!(o.take_remote(), (0, 0));
         // Two live ones go to mcentral; the second free empties it.
-        assert!(!o.to_central(0));
-        assert!(o.to_central(2));
+        assert!(!o.to_central(0, 5));
+        assert!(o.to_central(2, 5));
         assert_eq!(o.free(1, 0, |_| ()), Freed::Pushed);
         assert_eq!(o.free(1, 2, |_| ()), Freed::Emptied);
         assert_eq!(
             o.get(),
             Word {
-                owner: CENTRAL,
+                owner: central(5),
                 live: 0,
                 count: 2,
                 head: 3
@@ -46,7 +46,7 @@ mod plain {
         assert!(!o.is_plainly(3) && o.is_sampled() && o.get().owner == 3);
         assert!(o.give_up_full(3));
         assert_eq!(o.free(4, 0, |_| ()), Freed::Adopted);
-        assert!(o.is_sampled() && o.to_central(1));
+        assert!(o.is_sampled() && o.to_central(1, 5));
         o.take_central(9);
         o.set_sampled(false);
         assert!(o.is_plainly(9));
@@ -56,7 +56,7 @@ mod plain {
     fn an_owner_that_gives_up_with_everything_freed_remotely_keeps_it() {
         let o = Owner::new(1);
         assert_eq!(o.free(2, 0, |_| ()), Freed::Pushed);
-        assert!(!o.to_central(1), "its one object is on the remote list");
+        assert!(!o.to_central(1, 5), "its one object is on the remote list");
     }
 }
 
@@ -175,7 +175,7 @@ mod models {
                         }
                         let mut on = central.lock().unwrap();
                         let w = s.owner.get();
-                        let mine = *on && w.owner == CENTRAL && w.live == 0;
+                        let mine = *on && w.owner == central(0) && w.live == 0;
                         if mine {
                             *on = false;
                             s.owner.reset(NOT_SMALL);
@@ -186,7 +186,7 @@ mod models {
                 .collect();
             let kept = {
                 let mut on = central.lock().unwrap();
-                *on = s.owner.to_central(2);
+                *on = s.owner.to_central(2, 0);
                 !*on
             };
             let taken = {

@@ -309,6 +309,7 @@ impl PageAlloc {
         let w = word.base % CHUNK / 64;
         debug_assert!(chunk.free[w] & word.free == 0, "word freed twice");
         chunk.free[w] |= word.free;
+        chunk.young[w] |= word.free;
         chunk.released[w] |= word.released;
         self.free += word.free.count_ones() as usize;
         self.free_released += word.released.count_ones() as usize;
@@ -361,6 +362,29 @@ impl PageAlloc {
         }
     }
 
+    /// How many of `page..page + n` have no frame.
+    pub fn released_in(&self, page: usize, n: usize) -> usize {
+        pieces(page, n)
+            .map(|(c, w, m)| (self.chunks[c].released[w] & m).count_ones() as usize)
+            .sum()
+    }
+
+    /// Takes `n` free neighbours that all have frames, for when there are no more: the lowest such run, by looking at every
+    /// word below `end`. Slow.
+    pub fn take_run_backed(&mut self, n: usize, align: usize, end: usize) -> Option<usize> {
+        let (mut at, mut run) = (0, 0);
+        while let Some((page, len)) = self.next_set(at, end, |c, w| c.free[w] & !c.released[w]) {
+            run = if page == at && run > 0 { run + len } else { len };
+            at = page + len;
+            let first = (at - run).next_multiple_of(align);
+            if first + n <= at {
+                self.mark_used(first, n);
+                return Some(first);
+            }
+        }
+        None
+    }
+
     /// The first run of pages in `page..end` that have no frame, within one word.
     pub fn next_released(&self, page: usize, end: usize) -> Option<(usize, usize)> {
         self.next_set(page, end, |c, w| c.released[w])
@@ -385,10 +409,10 @@ impl PageAlloc {
         None
     }
 
-    /// Takes up to `most` free pages that have a frame, from `from` on, for the scavenger: a run within a word. With
+    /// Takes up to `most` free pages of `from..end` that have a frame, for the scavenger: a run within a word. With
     /// `old` only those that were free at the last [`PageAlloc::age`] already.
-    pub fn take_backed(&mut self, from: usize, most: usize, old: bool) -> Option<(usize, usize)> {
-        let (page, n) = self.next_set(from, self.capacity(), |c, w| {
+    pub fn take_backed(&mut self, from: usize, end: usize, most: usize, old: bool) -> Option<(usize, usize)> {
+        let (page, n) = self.next_set(from, end, |c, w| {
             c.free[w] & !c.released[w] & if old { !c.young[w] } else { u64::MAX }
         })?;
         let n = n.min(most);
@@ -396,9 +420,9 @@ impl PageAlloc {
         Some((page, n))
     }
 
-    /// Everything free now counts as old from here on.
-    pub fn age(&mut self) {
-        for c in self.chunks.iter_mut() {
+    /// Everything free now below `end` counts as old from here on.
+    pub fn age(&mut self, end: usize) {
+        for c in self.chunks[..end.div_ceil(CHUNK)].iter_mut() {
             c.young = [0; WORDS];
         }
     }

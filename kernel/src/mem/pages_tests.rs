@@ -116,13 +116,13 @@ fn released_pages_are_counted_and_found() {
     assert_eq!(a.next_released(p, p + 100), None);
     a.release(p, 100);
     assert_eq!(a.free_count(), (1024, 924));
-    assert_eq!(a.take_backed(0, 1000, true), None, "all young");
-    a.age();
-    assert_eq!(a.take_backed(0, 10, true), Some((0, 10)));
+    assert_eq!(a.take_backed(0, 1024, 1000, true), None, "all young");
+    a.age(1024);
+    assert_eq!(a.take_backed(0, 1024, 10, true), Some((0, 10)));
     a.set_released(0, 10, true);
     a.release(0, 10);
     assert_eq!(a.free_count(), (1024, 934));
-    assert_eq!(a.take_backed(0, 1000, false), Some((10, 54)));
+    assert_eq!(a.take_backed(0, 1024, 1000, false), Some((10, 54)));
     let w = a.take_word().unwrap();
     assert_eq!(
         (w.base, w.free.count_ones(), w.released.count_ones()),
@@ -132,4 +132,18 @@ fn released_pages_are_counted_and_found() {
     a.set_released(10, 54, true);
     a.release(10, 54);
     assert_eq!(a.free_count(), (1024, 988));
+}
+
+#[test]
+fn a_run_with_frames_is_found_when_there_are_no_more() {
+    let mut a = pages(2);
+    a.release(0, 1024);
+    let p = a.take(900, 1).unwrap();
+    a.set_released(p + 100, 300, false);
+    a.release(p, 900);
+    assert_eq!(a.released_in(0, 1024), 724);
+    assert_eq!(a.take_run_backed(301, 1, 1024), None);
+    assert_eq!(a.take_run_backed(100, 64, 1024), Some(128));
+    assert_eq!(a.take_run_backed(100, 1, 1024), Some(228));
+    assert_eq!(a.take_run_backed(28, 1, 200), Some(100));
 }

@@ -45,8 +45,8 @@ struct Bucket {
 #[derive(Clone, Copy)]
 struct Live {
     at: usize,
-    size: u32,
-    bucket: u32,
+    size: usize,
+    bucket: usize,
 }
 
 struct Tables {
@@ -172,8 +172,8 @@ pub(crate) fn sample(o: *mut u8, size: usize) {
     t.buckets[b].objects[0] += objects;
     t.live[slot] = Live {
         at: o.addr(),
-        size: size.min(u32::MAX as usize) as u32,
-        bucket: b as u32,
+        size,
+        bucket: b,
     };
     // SAFETY: `o` is a live allocation.
     let s = unsafe { span::of(o) };
@@ -195,8 +195,8 @@ pub(crate) fn on_free(s: &Span, o: *mut u8) {
     let Some(slot) = t.find(o.addr()) else { return };
     let Live { size, bucket, .. } = t.live[slot];
     t.clear(slot);
-    let b = &mut t.buckets[bucket as usize];
-    let (bytes, objects) = weight(size as usize);
+    let b = &mut t.buckets[bucket];
+    let (bytes, objects) = weight(size);
     b.count[1] += 1;
     b.bytes[1] += bytes;
     b.objects[1] += objects;

@@ -1,8 +1,7 @@
 //! The scavenger: free heap pages give their frames back.
 //!
 //! A free page keeps its frame, so that reuse is cheap. Pages that stayed free for a whole period are *old*; the background
-//! scavenger, a goroutine of the runtime, releases half of the idle ones each period, old ones only, highest addresses last (first fit
-//! reuses the low ones, but a pass reaches everything in a few periods). `free_os_memory` releases everything at once.
+//! scavenger, a goroutine of the runtime, releases up to half of the idle ones each period, old ones only. `free_os_memory` releases everything at once.
 //!
 //! One step: under the page heap's lock take a few runs of idle pages out of the bitmap, as an allocation would; then, without
 //! the lock, unmap them, one TLB shootdown, free the frames; then put the pages back, marked released. In between they
@@ -17,12 +16,13 @@ use core::sync::atomic::Ordering::Relaxed;
 use super::{backing, mheap};
 
 /// Runs per shootdown, pages per run: what `backing::unback` takes.
-const RUNS: usize = 8;
+const RUNS: usize = 4;
 const RUN_PAGES: usize = 64;
 
 /// Releases up to `most` idle pages; with `old` only those that were idle at the end of the last aging. Returns how many.
 /// A goroutine's work: no lock held, interrupts on.
 pub(crate) fn pass(most: usize, old: bool) -> usize {
+    super::need_stack();
     let mut done = 0;
     let mut from = 0;
     while done < most {
@@ -30,8 +30,9 @@ pub(crate) fn pass(most: usize, old: bool) -> usize {
         let mut n = 0;
         {
             let mut h = mheap::lock();
+            let end = mheap::grown_pages();
             while n < RUNS && done < most {
-                let Some((page, len)) = h.pages.take_backed(from, RUN_PAGES.min(most - done), old) else {
+                let Some((page, len)) = h.pages.take_backed(from, end, RUN_PAGES.min(most - done), old) else {
                     break;
                 };
                 runs[n] = (page, len);
@@ -77,7 +78,7 @@ pub(crate) fn start() {
                 free - released
             };
             let done = pass((idle / SHARE).max(AT_LEAST), true);
-            mheap::lock().pages.age();
+            mheap::lock().pages.age(mheap::grown_pages());
             ms = if done > 0 { first } else { (ms * 2).min(LONGEST_MS.max(first)) };
         }
     });

@@ -29,7 +29,7 @@
 
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use super::{frames, stack_big};
+use super::{frames, limit, stack_big};
 use crate::{
     arch::{
         self,
@@ -126,6 +126,9 @@ pub fn ensure_top(s: Stack) -> bool {
 
 #[cold]
 fn map(pte: &AtomicU64) -> bool {
+    if !limit::allows(1) {
+        return false; // a new goroutine is refused before those that run feel it
+    }
     let was = arch::irq_save();
     // The last cached frames and the reserve are for faults; a spawn may take the allocator's lock.
     let core = arch::core_index();

@@ -41,7 +41,7 @@ pub struct BySize {
 impl BySize {
     /// Objects live.
     pub fn live(&self) -> u64 {
-        self.mallocs - self.frees
+        self.mallocs.saturating_sub(self.frees)
     }
 }
 
@@ -128,7 +128,7 @@ impl MemStats {
 
     /// Bytes in spans that are not in live objects: free objects, tails, the unused end of large blocks.
     pub fn fragmentation(&self) -> u64 {
-        self.heap_inuse - self.heap_alloc
+        self.heap_inuse.saturating_sub(self.heap_alloc)
     }
 }
 
@@ -155,7 +155,7 @@ pub(crate) unsafe fn spans() -> impl Iterator<Item = &'static Span> {
 
 /// Objects of a small span that are live: handed out and not on the remote list.
 fn live(s: &Span) -> u64 {
-    u64::from(s.used()) - u64::from(s.owner.get().count)
+    u64::from(s.used()).saturating_sub(u64::from(s.owner.get().count))
 }
 
 /// Takes a reading. `frames`: total and free, `stack_pages`.
@@ -165,9 +165,11 @@ fn live(s: &Span) -> u64 {
 pub(crate) unsafe fn read(out: &mut MemStats, frames: (usize, usize), stack_pages: u64) {
     *out = MemStats::new();
     let (mut free, mut released) = (mheap::TRANSIT.load(Relaxed), 0);
+    // Held to the end: goroutines inside `blocking` cannot change small spans meanwhile.
+    let mut shared = mcache::SHARED_CACHE.lock();
     // SAFETY: 1.
     unsafe {
-        mcache::for_each(|mc| {
+        mcache::for_each_with(&mut shared, |mc| {
             free += mc.stock.word.free.count_ones() as usize;
             released += mc.stock.word.released.count_ones() as usize;
             for (class, b) in out.by_size.iter_mut().enumerate() {
@@ -187,8 +189,7 @@ pub(crate) unsafe fn read(out: &mut MemStats, frames: (usize, usize), stack_page
     // SAFETY: 1.
     for s in unsafe { spans() } {
         inuse += s.pages();
-        if s.is_small() {
-            let b = &mut out.by_size[usize::from(s.class())];
+        if let Some(b) = out.by_size.get_mut(usize::from(s.class())) {
             b.spans += 1;
             b.capacity += s.info().objects as usize;
             b.frees += live(s); // turned round below
@@ -197,22 +198,23 @@ pub(crate) unsafe fn read(out: &mut MemStats, frames: (usize, usize), stack_page
     for (class, b) in out.by_size.iter_mut().enumerate() {
         let (size, live) = (u64::from(TABLE[class].size), b.frees);
         b.size = TABLE[class].size;
-        b.frees = b.mallocs - live;
+        b.frees = b.mallocs.saturating_sub(live);
         b.central = mcentral::len(class);
         out.mallocs += b.mallocs;
         out.frees += b.frees;
         out.total_alloc += b.mallocs * size;
         out.heap_alloc += live * size;
     }
-    let [mallocs, bytes, frees, freed] = LARGE_COUNT.each_ref().map(|c| c.load(Relaxed));
+    // Frees first: what is freed later was allocated before.
+    let [frees, freed, mallocs, bytes] = [2, 3, 0, 1].map(|i| LARGE_COUNT[i].load(Relaxed));
     out.mallocs += mallocs;
     out.frees += frees;
     out.total_alloc += bytes;
-    out.large_objects = mallocs - frees;
-    out.large_bytes = bytes - freed;
+    out.large_objects = mallocs.saturating_sub(frees);
+    out.large_bytes = bytes.saturating_sub(freed);
     out.heap_alloc += out.large_bytes;
     out.alloc = out.heap_alloc;
-    out.heap_objects = out.mallocs - out.frees;
+    out.heap_objects = out.mallocs.saturating_sub(out.frees);
     let bytes = |pages: usize| (pages * PAGE) as u64;
     out.heap_sys = bytes(mheap::grown_pages());
     out.heap_inuse = bytes(inuse);
@@ -231,6 +233,8 @@ pub(crate) unsafe fn read(out: &mut MemStats, frames: (usize, usize), stack_page
 /// 1. The world is stopped.
 pub(crate) unsafe fn check() -> Result<(), &'static str> {
     let mut inuse = 0;
+    // Held to the end, as in `read`.
+    let mut shared = mcache::SHARED_CACHE.lock();
     // SAFETY: 1.
     for s in unsafe { spans() } {
         inuse += s.pages();
@@ -265,7 +269,7 @@ pub(crate) unsafe fn check() -> Result<(), &'static str> {
     }
     let mut idle = mheap::lock().pages.free_count().0 + mheap::TRANSIT.load(Relaxed);
     // SAFETY: 1.
-    unsafe { mcache::for_each(|mc| idle += mc.stock.word.free.count_ones() as usize) };
+    unsafe { mcache::for_each_with(&mut shared, |mc| idle += mc.stock.word.free.count_ones() as usize) };
     if inuse + idle != mheap::grown_pages() {
         return Err("pages grown are not pages in spans plus idle pages");
     }

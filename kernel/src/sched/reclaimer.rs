@@ -1,7 +1,7 @@
 //! The reclaimer: one of the runtime's own goroutines, asleep until frames run out.
 //!
-//! [`wake`] has it give back every stack page that nobody needs (`mem::shrink`), and every idle page of the heap
-//! (`mem::scavenge`). It does so for those who cannot: g0, and goroutines whose stacks have no room for it. Who asked compares the time when
+//! [`wake`] has it give back every stack page that nobody needs (`mem::shrink`), what the Ps' caches of the heap hold, and every
+//! idle page of the heap (`mem::free_os_memory`). It does so for those who cannot: g0, and goroutines whose stacks have no room for it. Who asked compares the time when
 //! it asked with [`last_round`], the time at which the last complete round began: if that is later and there still are
 //! no frames, there are none. Its own stack is never shrunk, and its first round at boot touches all of it that it
 //! needs: it must work when there is no frame left.
@@ -17,12 +17,12 @@ use core::{
 use super::{
     SpawnError, WaitReason,
     g::{FLAG_BLOCKING, G, GPtr},
-    now_ns, park, ready, scavenge_stacks,
+    now_ns, park, ready,
     spawn::{self, How},
 };
 use crate::{
     arch::{in_runtime_context, preempt_disable, preempt_enable},
-    mem::scavenge,
+    mem::free_os_memory,
 };
 
 static WANTED: AtomicBool = AtomicBool::new(false);
@@ -40,13 +40,12 @@ pub(super) fn start() -> Result<GPtr, SpawnError> {
 }
 
 fn run() {
-    scavenge_stacks();
+    free_os_memory();
     loop {
         park(WaitReason::Idle, sleep, ptr::null_mut());
         let begin = now_ns();
         WANTED.store(false, Ordering::SeqCst);
-        scavenge_stacks();
-        scavenge::pass(usize::MAX, false);
+        free_os_memory();
         LAST_ROUND.store(begin, Ordering::Release); // pairs with the Acquire in `last_round`: the frames are free
     }
 }
