@@ -1,4 +1,5 @@
 //! The heap: blocks keep their contents and never overlap, memory comes home from whoever freed it, and the figures add up.
+// opts: scavenge=200
 #![no_std]
 #![no_main]
 extern crate alloc;

@@ -165,15 +165,15 @@ mod models {
         loom::model(|| {
             let s = span(1);
             // mcentral's list: is the span on it?
-            let central = Arc::new(Mutex::new(false));
+            let list = Arc::new(Mutex::new(false));
             let others: Vec<_> = (0..2)
                 .map(|i| {
-                    let (s, central) = (s.clone(), central.clone());
+                    let (s, list) = (s.clone(), list.clone());
                     thread::spawn(move || {
                         if s.free(7, i) != Freed::Emptied {
                             return false;
                         }
-                        let mut on = central.lock().unwrap();
+                        let mut on = list.lock().unwrap();
                         let w = s.owner.get();
                         let mine = *on && w.owner == central(0) && w.live == 0;
                         if mine {
@@ -185,12 +185,12 @@ mod models {
                 })
                 .collect();
             let kept = {
-                let mut on = central.lock().unwrap();
+                let mut on = list.lock().unwrap();
                 *on = s.owner.to_central(2, 0);
                 !*on
             };
             let taken = {
-                let mut on = central.lock().unwrap();
+                let mut on = list.lock().unwrap();
                 let taken = *on;
                 if taken {
                     *on = false;
