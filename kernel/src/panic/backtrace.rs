@@ -267,7 +267,16 @@ fn is_machinery(name: &str) -> bool {
         .iter()
         .any(|p| rest.starts_with(p))
     });
-    ours || name.starts_with("core::panicking::") || name.ends_with("rust_begin_unwind")
+    // The allocator's own frames, in a heap profile and in a report of `memdebug`.
+    let heap = [
+        "burrow::mem::",
+        "<burrow::mem::",
+        "__rustc::__rust_",
+        "__rustc::__rg_",
+    ]
+    .iter()
+    .any(|p| name.starts_with(p));
+    ours || heap || name.starts_with("core::panicking::") || name.ends_with("rust_begin_unwind")
 }
 
 /// The frames that every `recover` and every goroutine's entry adds.
