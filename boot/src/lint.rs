@@ -62,6 +62,7 @@ const ROOMS: &[&str] = &[
     "kernel/src/sched/park",
     "kernel/src/sched/preempt",
     "kernel/src/sched/reclaimer.rs",
+    "kernel/src/sched/scavenger.rs",
     "kernel/src/sched/spawn.rs",
     "kernel/src/sched/switch",
     "kernel/src/sched/syscall.rs",

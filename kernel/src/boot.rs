@@ -50,7 +50,7 @@ fn program() {
     }
     crate::trace::schedtrace::start_if_wanted();
     if !opts::flag("det") {
-        mem::start_scavenger();
+        crate::sched::scavenger::start();
     }
     // SAFETY: defined exactly once, by the attribute, as a safe function.
     unsafe { __burrow_main() }

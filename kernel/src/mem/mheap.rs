@@ -342,6 +342,7 @@ pub(crate) fn free(s: &'static Span) {
     unsafe { span::set_map(s.base(), n, &NOBODY) };
     let mut h = HEAP.lock();
     h.pages.release(page, n);
+    super::scavenge::idle_is(&h.pages);
     h.records.push(s);
 }
 

@@ -72,8 +72,6 @@ use alloc::{alloc::alloc, boxed::Box};
 use core::alloc::Layout;
 
 #[cfg(target_os = "none")]
-pub(crate) use scavenge::start as start_scavenger;
-#[cfg(target_os = "none")]
 pub use start::{check_heap, free_os_memory, init, read_mem_stats};
 #[cfg(target_os = "none")]
 pub(crate) use start::{flush_p, on_clear_p, on_set_p};

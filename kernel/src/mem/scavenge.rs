@@ -7,13 +7,12 @@
 //! the lock, unmap them, one TLB shootdown, free the frames; then put the pages back, marked released. In between they
 //! are merely not available.
 //!
-//! `scavenge=off` on the command line turns the background part off; `scavenge=MS` sets its period (default 1000). With
-//! nothing to do the period doubles up to eight seconds, so an idle machine sleeps well.
+//! When the background part runs is told in `sched::scavenger`.
 #![forbid(unsafe_code)]
 
-use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use super::{backing, mheap};
+use super::{backing, mheap, pages::PageAlloc};
 
 /// Runs per shootdown, pages per run: what `backing::unback` takes.
 const RUNS: usize = 4;
@@ -52,34 +51,33 @@ pub(crate) fn pass(most: usize, old: bool) -> usize {
             h.pages.release(page, len);
             mheap::TRANSIT.fetch_sub(len, Relaxed);
         }
+        idle_is(&h.pages);
     }
     done
 }
 
-/// The background scavenger's loop.
-#[cfg(target_os = "none")]
-pub(crate) fn start() {
-    use core::time::Duration;
+/// Idle pages with frames, as of the last time some were freed or released. A hint: pages taken since still count.
+static IDLE: AtomicUsize = AtomicUsize::new(0);
+/// This many idle pages (1 MiB) are left alone.
+const LEFT_ALONE: usize = 128;
 
-    const SHARE: usize = 2;
-    const LONGEST_MS: u64 = 8_000;
-    const AT_LEAST: usize = 128;
-    let first = match crate::opts::get("scavenge") {
-        Some("off" | "0") => return,
-        _ => crate::opts::get_u64("scavenge").unwrap_or(1000),
-    };
-    crate::sched::go_system("scavenger", move || {
-        let mut ms = first;
-        loop {
-            crate::time::sleep_as(Duration::from_millis(ms), true);
-            let idle = {
-                let h = mheap::lock();
-                let (free, released) = h.pages.free_count();
-                free - released
-            };
-            let done = pass((idle / SHARE).max(AT_LEAST), true);
-            mheap::lock().pages.age(mheap::grown_pages());
-            ms = if done > 0 { first } else { (ms * 2).min(LONGEST_MS.max(first)) };
-        }
-    });
+/// Updates the hint; by the holder of the page heap's lock.
+pub(super) fn idle_is(pages: &PageAlloc) {
+    let (free, released) = pages.free_count();
+    IDLE.store(free - released, Relaxed);
+}
+
+/// Is there something for the background scavenger to do?
+#[cfg(target_os = "none")]
+pub(crate) fn wanted() -> bool {
+    IDLE.load(Relaxed) > LEFT_ALONE
+}
+
+/// One round of the background scavenger: half of what is idle, if it is old.
+#[cfg(target_os = "none")]
+pub(crate) fn round() {
+    pass((IDLE.load(Relaxed) / 2).max(LEFT_ALONE), true);
+    let mut h = mheap::lock();
+    h.pages.age(mheap::grown_pages());
+    idle_is(&h.pages);
 }

@@ -150,6 +150,9 @@ fn next(core: &'static Core, m: &M) -> (&'static P, GPtr, bool) {
             }
             continue;
         }
+        if super::scavenger::poll() {
+            continue;
+        }
         if go_idle(core, m, p) {
             core_sleep(core, m);
         }
@@ -437,6 +440,11 @@ fn wake_self(core: &'static Core) -> bool {
     false
 }
 
+/// Has the next `schedule`, on whatever core, look at what interrupts left to do.
+pub(super) fn ask_for_irq_work() {
+    IRQ_WORK.store(true, Ordering::Release); // pairs with the AcqRel swap in `drain_irq_work`
+}
+
 fn drain_irq_work() {
     if !IRQ_WORK.load(Ordering::Relaxed) {
         return;
@@ -457,6 +465,7 @@ fn drain_irq_work() {
             let f = unsafe { core::mem::transmute::<*mut (), fn()>(f) };
             f();
         }
+        super::scavenger::poll();
     }
     DRAINING.fetch_sub(1, Ordering::Release); // pairs with the Acquire in `deadlock::check`: what we readied is queued
 }

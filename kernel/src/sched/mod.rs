@@ -33,6 +33,7 @@ pub(crate) mod profile;
 mod reason;
 pub(crate) mod reclaimer;
 pub mod runq;
+pub(crate) mod scavenger;
 mod spawn;
 pub(crate) mod start;
 mod state;

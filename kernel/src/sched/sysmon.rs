@@ -104,6 +104,7 @@ pub(crate) fn tick(core: &Core, now: u64) {
             _ => {}
         }
     }
+    super::scavenger::notice();
     // With no call to watch only slices matter, and those are 10 ms long.
     let period = if acted {
         IDLE_ROUNDS.store(0, Ordering::Relaxed);
