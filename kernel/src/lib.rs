@@ -81,6 +81,7 @@ pub mod context;
 pub mod debug;
 pub mod lock;
 pub mod mem;
+pub mod net;
 pub mod opts;
 pub mod panic;
 #[cfg(target_os = "none")]

@@ -129,6 +129,16 @@ impl GPtr {
     pub(crate) fn raw(self) -> *mut G {
         self.0.as_ptr()
     }
+    /// As a number above 2, for words that hold a goroutine or a small state.
+    #[inline(always)]
+    pub(crate) fn word(self) -> usize {
+        self.raw().expose_provenance()
+    }
+    /// The goroutine behind what `word` returned.
+    #[inline(always)]
+    pub(crate) fn from_word(w: usize) -> Option<GPtr> {
+        Self::from_raw(core::ptr::with_exposed_provenance_mut(w))
+    }
     /// The goroutine id, as in dumps.
     pub fn id(self) -> u64 {
         self.id.load(Ordering::Relaxed)

@@ -81,6 +81,17 @@ impl GPtr {
         self.0.id
     }
 
+    /// As a number above 2, for words that hold a goroutine or a small state.
+    pub(crate) fn word(self) -> usize {
+        std::ptr::from_ref(self.0).expose_provenance()
+    }
+
+    /// The goroutine behind what `word` returned.
+    pub(crate) fn from_word(w: usize) -> Option<GPtr> {
+        // SAFETY: 0, or made by `word` from a G, which lives for ever.
+        unsafe { std::ptr::with_exposed_provenance::<G>(w).as_ref() }.map(GPtr)
+    }
+
     fn new() -> GPtr {
         // Ids are std's business even under loom: they order nothing.
         static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
@@ -155,6 +166,17 @@ pub fn park_unlock(_: WaitReason, lock: &RawSpinLock) {
 pub fn ready(g: GPtr) {
     g.step(GState::Waiting, GState::Runnable);
 }
+
+/// Makes waiting goroutines runnable.
+pub(crate) fn ready_all(list: &[GPtr]) {
+    list.iter().for_each(|&g| ready(g));
+}
+
+/// Deadlock detection is the metal's.
+pub(crate) fn io_wait_begin() {}
+
+/// See [`io_wait_begin`].
+pub(crate) fn io_wait_end() {}
 
 /// Lets others run.
 pub fn yield_now() {

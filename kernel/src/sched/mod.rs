@@ -50,6 +50,7 @@ pub use g::{G, GPtr};
 pub use osthread::{lock_os_thread, unlock_os_thread};
 pub use park::{park, park_unlock, ready, yield_now};
 pub use profile::{Profile, ProfileRow};
+pub(crate) use park::ready_all;
 pub use reason::WaitReason;
 pub use spawn::SpawnError;
 pub(crate) use spawn::for_each_g;
@@ -136,6 +137,20 @@ pub(crate) fn timer_heap() -> &'static crate::time::Timers {
     match m::p_of(percpu::this()) {
         Some(p) => &p.timers,
         None => &p::get(0).timers,
+    }
+}
+
+/// The running goroutine is about to wait for a device: no deadlock meanwhile, unless it is the runtime's own.
+pub(crate) fn io_wait_begin() {
+    if !current().is_system() {
+        deadlock::io_wait_begin();
+    }
+}
+
+/// It is back.
+pub(crate) fn io_wait_end() {
+    if !current().is_system() {
+        deadlock::io_wait_end();
     }
 }
 

@@ -143,6 +143,30 @@ pub fn ready(g: GPtr) {
     arch::preempt_enable();
 }
 
+/// Makes a list of waiting goroutines runnable and wakes one core for all of them; who it wakes wakes the next. Not
+/// from interrupts.
+pub(crate) fn ready_all(list: &[GPtr]) {
+    let [first, rest @ ..] = list else { return };
+    if rest.is_empty() {
+        return ready(*first);
+    }
+    arch::preempt_disable();
+    for g in list {
+        g.set_state(GState::Waiting, GState::Runnable);
+        events::emit(Kind::Unblock, g.id(), 0);
+    }
+    match m::p_of(percpu::this()) {
+        // All at the tail: a burst is no reason to overtake what is queued.
+        Some(p) => list.iter().for_each(|&g| p.put(g, false)),
+        None => {
+            let mut s = global::SCHED.lock();
+            list.iter().for_each(|g| s.push(g.raw()));
+        }
+    }
+    find::wake_for_work();
+    arch::preempt_enable();
+}
+
 /// Lets others run: the goroutine goes behind those that wait, to the tail of its P's queue or, if others wait
 /// there, of the global queue.
 pub fn yield_now() {
