@@ -24,6 +24,7 @@ const ROOMS: &[&str] = &[
     "kernel/src/net/virtio",
     // Its timers and its commit step know the descriptor by address.
     "kernel/src/net/poll.rs",
+    "kernel/src/net/alarm.rs",
     "kernel/src/net/mod.rs",
     // A channel's buffer and its waiters on other goroutines' stacks; `handle` erases the element type.
     "kernel/src/chan/handle.rs",

@@ -15,6 +15,8 @@ pub enum Rank {
     Chan,
     /// State of a join packet, wait group or other small waiter list.
     Waiters,
+    /// The network stack.
+    Net,
     /// The timer heap of one P.
     Timers,
     /// The scheduler: global queue, idle lists, stop-the-world.

@@ -1,3 +1,50 @@
 //! The network: plain blocking code on goroutines, and a netpoller that does all the waiting.
+//!
+//! ```
+//! use burrow::net::{TcpListener, TcpStream};
+//! let l = TcpListener::bind("127.0.0.1:0").unwrap();
+//! let addr = l.local_addr();
+//! burrow::go(move || {
+//!     for conn in l.incoming() {
+//!         burrow::go(move || {
+//!             let mut buf = [0; 512];
+//!             while let Ok(n @ 1..) = conn.read(&mut buf) {
+//!                 conn.write_all(&buf[..n]).unwrap();
+//!             }
+//!         });
+//!     }
+//! });
+//! let conn = TcpStream::connect(addr).unwrap();
+//! conn.write_all(b"echo").unwrap();
+//! let mut buf = [0; 4];
+//! assert_eq!((conn.read_full(&mut buf), &buf), (Ok(4), b"echo"));
+//! ```
+//!
+//! Read in this order: `poll` (where a goroutine waits for a socket), `stack` (who polls, who wakes whom), `demux`,
+//! `tcp_state` and `listen` (a connection's life), `deadlines` and `alarm` (time), `link` (frames), then the handles that
+//! programs hold: `tcp` and `udp`. The loopback link (127.0.0.1 and ::1) is always there.
 
+mod addr;
+mod alarm;
+mod deadlines;
+mod demux;
+mod dhcp;
+mod error;
+mod hash;
+mod link;
+mod listen;
 pub(crate) mod poll;
+mod stack;
+mod tcp;
+mod tcp_state;
+#[cfg(all(test, not(loom)))]
+mod tests;
+mod turn;
+mod udp;
+
+pub use addr::ToAddr;
+pub use error::Error;
+pub(crate) use stack::netpoll;
+pub use stack::{Stats, stats};
+pub use tcp::{ReadHalf, Shutdown, TcpListener, TcpStream, WriteHalf};
+pub use udp::UdpSocket;

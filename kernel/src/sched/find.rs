@@ -46,6 +46,38 @@ pub(crate) static IRQ_WORK: AtomicBool = AtomicBool::new(false);
 pub(crate) static DRAINING: AtomicU32 = AtomicU32::new(0);
 static IRQ_HOOK: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
 
+/// A network device has frames: set by its interrupt with `IRQ_WORK`, cleared by who polls.
+static NET_WORK: AtomicBool = AtomicBool::new(false);
+static NETPOLL: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
+
+/// The netpoller, which g0 runs when a device has frames: in `schedule`, on a core that wakes for it, and after
+/// sysmon found that nobody did for a tick. It readies goroutines as one list.
+pub(crate) fn set_netpoll_hook(f: fn()) {
+    NETPOLL.store(f as *mut (), Ordering::Release); // pairs with the Acquire in `poll_network`
+}
+
+/// The interrupt of a network device: mark, and have a g0 look soon.
+pub(crate) fn on_net_interrupt() {
+    NET_WORK.store(true, Ordering::Release); // before IRQ_WORK: who clears that one looks here afterwards
+    preempt::divert_for_irq();
+}
+
+/// Has a network device frames that nobody took yet?
+pub(crate) fn net_pending() -> bool {
+    NET_WORK.load(Ordering::Relaxed)
+}
+
+fn poll_network() {
+    if NET_WORK.load(Ordering::Relaxed) && NET_WORK.swap(false, Ordering::AcqRel) {
+        let f = NETPOLL.load(Ordering::Acquire);
+        if !f.is_null() {
+            // SAFETY: only `set_netpoll_hook` stores here, and it stores a `fn()`.
+            let f = unsafe { core::mem::transmute::<*mut (), fn()>(f) };
+            f();
+        }
+    }
+}
+
 /// What g0 runs after a device interrupt (the console readies its reader).
 pub(crate) fn set_irq_hook(f: fn()) {
     IRQ_HOOK.store(f as *mut (), Ordering::Release); // pairs with the Acquire in `drain_irq_work`
@@ -459,6 +491,7 @@ fn drain_irq_work() {
         {
             run_timers(p, now);
         }
+        poll_network();
         let f = IRQ_HOOK.load(Ordering::Acquire);
         if !f.is_null() {
             // SAFETY: only `set_irq_hook` stores here, and it stores a `fn()`.

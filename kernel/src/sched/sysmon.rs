@@ -105,6 +105,7 @@ pub(crate) fn tick(core: &Core, now: u64) {
         }
     }
     super::scavenger::notice();
+    acted |= look_at_network(core);
     // With no call to watch only slices matter, and those are 10 ms long.
     let period = if acted {
         IDLE_ROUNDS.store(0, Ordering::Relaxed);
@@ -173,6 +174,30 @@ fn look_at_slice(core: &Core, p: &P, now: u64) -> bool {
         return false;
     }
     ask(core, target as usize - 1);
+    true
+}
+
+/// Frames that came before the last tick and that no g0 took: send one to look.
+fn look_at_network(core: &Core) -> bool {
+    static SEEN: AtomicBool = AtomicBool::new(false);
+    let waits = find::net_pending();
+    if !SEEN.swap(waits, Ordering::Relaxed) || !waits {
+        return false;
+    }
+    find::IRQ_WORK.store(true, Ordering::Release); // pairs with the AcqRel swap in `drain_irq_work`
+    let busy = || {
+        p::first(global::procs())
+            .iter()
+            .find(|q| q.status() == PStatus::Running)
+    };
+    if !kick_idle_core()
+        && let Some(q) = busy()
+    {
+        let target = q.core.load(Ordering::Relaxed);
+        if target != 0 {
+            ask(core, target as usize - 1);
+        }
+    }
     true
 }
 

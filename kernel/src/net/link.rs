@@ -1,0 +1,202 @@
+//! A link: what moves frames. The loopback link is here; `virtio` has the one to the outside.
+//!
+//! The stack's own device interface hands out tokens; ours is three calls (receive, room, send), and `Feed` makes the
+//! tokens: it shows the stack exactly one incoming frame, so that we decide which sockets see it.
+#![forbid(unsafe_code)]
+
+use alloc::{collections::VecDeque, vec::Vec};
+
+use smoltcp::{
+    phy::{ChecksumCapabilities, Device, DeviceCapabilities, Medium, RxToken, TxToken},
+    time::Instant,
+};
+
+/// Moves frames. Called under the stack's lock.
+pub(super) trait Link: Send {
+    /// Its medium, frame size and checksum offload.
+    fn capabilities(&self) -> DeviceCapabilities;
+    /// The next frame received.
+    fn receive(&mut self) -> Option<Vec<u8>>;
+    /// Gets the buffer of a received frame back.
+    fn recycle(&mut self, frame: Vec<u8>);
+    /// Is there room to send one more?
+    fn has_room(&self) -> bool;
+    /// An empty buffer of `len` bytes for a frame; `None` without memory.
+    fn buffer(&mut self, len: usize) -> Option<Vec<u8>>;
+    /// Sends a frame.
+    fn send(&mut self, frame: Vec<u8>);
+    /// All frames of this round were sent: tell the device.
+    fn flush(&mut self) {}
+    /// Is there something to receive?
+    fn has_frames(&self) -> bool;
+    /// How to address it, if it is not point to point.
+    fn mac(&self) -> Option<[u8; 6]> {
+        None
+    }
+}
+
+/// Frames under way on the loopback link, at most.
+const RING: usize = 1024;
+/// Buffers kept for reuse, and the largest kept.
+const KEPT: usize = 64;
+const KEPT_BYTES: usize = 8192;
+
+/// Used buffers.
+#[derive(Default)]
+pub(super) struct Buffers(Vec<Vec<u8>>);
+
+impl Buffers {
+    /// A buffer of `len` bytes.
+    pub(super) fn take(&mut self, len: usize) -> Option<Vec<u8>> {
+        let mut b = self.0.pop().unwrap_or_default();
+        b.clear();
+        b.try_reserve(len).ok()?;
+        b.resize(len, 0);
+        Some(b)
+    }
+
+    /// Keeps `b` for another time.
+    pub(super) fn keep(&mut self, b: Vec<u8>) {
+        if self.0.len() < KEPT && b.capacity() <= KEPT_BYTES && self.0.try_reserve(KEPT).is_ok() {
+            self.0.push(b);
+        }
+    }
+}
+
+/// 127.0.0.1 and ::1.
+#[derive(Default)]
+pub(super) struct Loopback {
+    queue: VecDeque<Vec<u8>>,
+    spare: Buffers,
+}
+
+impl Link for Loopback {
+    fn capabilities(&self) -> DeviceCapabilities {
+        let mut caps = DeviceCapabilities::default();
+        caps.medium = Medium::Ip;
+        caps.max_transmission_unit = 65535;
+        caps.checksum = ChecksumCapabilities::ignored(); // memory to memory
+        caps
+    }
+
+    fn receive(&mut self) -> Option<Vec<u8>> {
+        self.queue.pop_front()
+    }
+
+    fn recycle(&mut self, frame: Vec<u8>) {
+        self.spare.keep(frame);
+    }
+
+    fn has_room(&self) -> bool {
+        self.queue.len() < RING
+    }
+
+    fn buffer(&mut self, len: usize) -> Option<Vec<u8>> {
+        self.spare.take(len)
+    }
+
+    fn send(&mut self, frame: Vec<u8>) {
+        if self.queue.try_reserve(1).is_ok() {
+            self.queue.push_back(frame);
+        }
+    }
+
+    fn has_frames(&self) -> bool {
+        !self.queue.is_empty()
+    }
+}
+
+/// The device that the stack sees: at most one frame in, any number out.
+pub(super) struct Feed<'a> {
+    pub(super) link: &'a mut dyn Link,
+    pub(super) frame: Option<&'a [u8]>,
+    /// A frame asked where a neighbor is: its sender has to wait for the answer.
+    pub(super) asked: bool,
+}
+
+impl<'a> Feed<'a> {
+    pub(super) fn new(link: &'a mut dyn Link, frame: Option<&'a [u8]>) -> Self {
+        Self {
+            link,
+            frame,
+            asked: false,
+        }
+    }
+}
+
+impl Device for Feed<'_> {
+    type RxToken<'b>
+        = In<'b>
+    where
+        Self: 'b;
+    type TxToken<'b>
+        = Out<'b>
+    where
+        Self: 'b;
+
+    fn receive(&mut self, _: Instant) -> Option<(In<'_>, Out<'_>)> {
+        let frame = self.frame.take()?;
+        Some((
+            In(frame),
+            Out {
+                link: self.link,
+                asked: &mut self.asked,
+            },
+        ))
+    }
+
+    fn transmit(&mut self, _: Instant) -> Option<Out<'_>> {
+        self.link.has_room().then_some(Out {
+            link: self.link,
+            asked: &mut self.asked,
+        })
+    }
+
+    fn capabilities(&self) -> DeviceCapabilities {
+        self.link.capabilities()
+    }
+}
+
+/// The incoming frame.
+pub(super) struct In<'a>(&'a [u8]);
+
+impl RxToken for In<'_> {
+    fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
+        f(self.0)
+    }
+}
+
+/// The right to send a frame.
+pub(super) struct Out<'a> {
+    link: &'a mut dyn Link,
+    asked: &'a mut bool,
+}
+
+impl TxToken for Out<'_> {
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
+        // Without memory the frame is written nowhere and lost, like any frame may be.
+        let Some(mut buffer) = self.link.buffer(len) else {
+            let mut scratch = [0; 1600];
+            return match scratch.get_mut(..len) {
+                Some(s) => f(s),
+                None => f(&mut alloc::vec![0; len]),
+            };
+        };
+        let r = f(&mut buffer);
+        *self.asked |= is_question(&buffer);
+        if self.link.has_room() {
+            self.link.send(buffer);
+        }
+        r
+    }
+}
+
+/// An ARP request, or a neighbor solicitation, on Ethernet. (An IP packet never begins with these bytes in these
+/// places on the loopback link: byte 12 is the sender's address.)
+fn is_question(f: &[u8]) -> bool {
+    match f.get(12..14) {
+        Some([8, 6]) => true,
+        Some([0x86, 0xdd]) => f.get(20) == Some(&58) && f.get(54) == Some(&135),
+        _ => false,
+    }
+}

@@ -1,0 +1,151 @@
+//! Listeners inside the stack: who listens where, and the accept queue, bounded together with what is half open.
+#![forbid(unsafe_code)]
+
+use alloc::{collections::VecDeque, sync::Arc};
+use core::net::{IpAddr, SocketAddr};
+
+use super::{
+    Error,
+    demux::Tuple,
+    poll::PollDesc,
+    stack::{Kind, Stack, Wakes, wake_reader},
+};
+
+/// Connections that wait to be accepted, half-open ones included; what comes beyond is not answered, so the peer asks
+/// again a second later.
+const BACKLOG: usize = 1024;
+
+/// See the file head.
+pub(super) struct Listener {
+    at: SocketAddr,
+    queue: VecDeque<u32>,
+    pub(super) half_open: usize,
+    pub(super) pd: Arc<PollDesc>,
+}
+
+/// Do two bound addresses of one port overlap? The unspecified IPv6 address is every address of both families.
+pub(super) fn overlap(a: IpAddr, b: IpAddr) -> bool {
+    covers(a, b) || covers(b, a)
+}
+
+fn covers(bound: IpAddr, to: IpAddr) -> bool {
+    match bound {
+        IpAddr::V6(a) if a.is_unspecified() => true,
+        IpAddr::V4(a) if a.is_unspecified() => to.is_ipv4(),
+        _ => bound == to,
+    }
+}
+
+impl Stack {
+    pub(super) fn listener(&mut self, l: u32) -> &mut Listener {
+        match self.listening.get_mut(l as usize) {
+            Some(Some(l)) => l,
+            _ => unreachable!("a listener that is gone is used"),
+        }
+    }
+
+    /// Begins to listen; port 0 is one that is free.
+    pub(super) fn listen(&mut self, at: SocketAddr) -> Result<(u32, Arc<PollDesc>, SocketAddr), Error> {
+        if !self.is_local(at) {
+            return Err(Error::AddrNotAvailable);
+        }
+        let taken = |s: &Stack, at: SocketAddr| {
+            let list = s.listeners.get(&at.port());
+            let mut all = list
+                .into_iter()
+                .flatten()
+                .filter_map(|&l| s.listening[l as usize].as_ref());
+            all.any(|l| overlap(l.at.ip(), at.ip()))
+        };
+        let at = if at.port() == 0 {
+            let free = (0..16384).map(|_| self.ephemeral(at.ip()));
+            let mut free = free.collect::<alloc::vec::Vec<_>>().into_iter();
+            free.find(|&a| !taken(self, a)).ok_or(Error::AddrInUse)?
+        } else {
+            at
+        };
+        if taken(self, at) {
+            return Err(Error::AddrInUse);
+        }
+        let pd = PollDesc::new();
+        let mut queue = VecDeque::new();
+        queue.try_reserve(BACKLOG).map_err(|_| Error::OutOfMemory)?;
+        let new = Listener {
+            at,
+            queue,
+            half_open: 0,
+            pd: pd.clone(),
+        };
+        let l = match self.listening.iter().position(Option::is_none) {
+            Some(i) => i,
+            None => {
+                self.listening.push(None);
+                self.listening.len() - 1
+            }
+        };
+        self.listening[l] = Some(new);
+        self.listeners.entry(at.port()).or_default().push(l as u32);
+        Ok((l as u32, pd, at))
+    }
+
+    /// The next port of those nobody asks for by number.
+    pub(super) fn ephemeral(&mut self, ip: IpAddr) -> SocketAddr {
+        self.next_port = self.next_port.wrapping_add(1) % 16384;
+        SocketAddr::new(ip, 49152 + self.next_port)
+    }
+
+    /// Who listens at `to`: the one bound to the address itself before the one bound to all.
+    pub(super) fn listener_for(&self, to: SocketAddr) -> Option<u32> {
+        let list = self.listeners.get(&to.port())?;
+        let at = |l: &u32| self.listening[*l as usize].as_ref().map(|l| l.at.ip());
+        let exact = list.iter().find(|l| at(l) == Some(to.ip()));
+        exact
+            .or_else(|| list.iter().find(|l| at(l).is_some_and(|a| covers(a, to.ip()))))
+            .copied()
+    }
+
+    /// May one more connection begin?
+    pub(super) fn may_queue(&mut self, l: u32) -> bool {
+        let l = self.listener(l);
+        l.queue.len() + l.half_open < BACKLOG
+    }
+
+    /// A half-open connection has opened.
+    pub(super) fn opened(&mut self, l: u32, id: u32, wakes: &mut Wakes) {
+        let l = self.listener(l);
+        l.half_open -= 1;
+        l.queue.push_back(id); // the room was reserved
+        wake_reader(&l.pd, wakes);
+    }
+
+    /// Takes the oldest connection that waits.
+    pub(super) fn accept(&mut self, l: u32) -> Option<(u32, Arc<PollDesc>, Tuple)> {
+        let id = self.listener(l).queue.pop_front()?;
+        let sock = self.sock(id);
+        match &sock.kind {
+            Kind::Tcp(c) => Some((id, sock.pd.clone(), c.tuple)),
+            _ => unreachable!("not a connection"),
+        }
+    }
+
+    /// Stops listening; who waits in the queue is reset.
+    pub(super) fn unlisten(&mut self, l: u32) {
+        let port = self.listener(l).at.port();
+        while let Some(id) = self.listener(l).queue.pop_front() {
+            self.reset(id);
+        }
+        while self.listener(l).half_open > 0
+            && let Some(id) = self.half_open_of(l)
+        {
+            self.reset(id);
+            self.listener(l).half_open -= 1;
+        }
+        if let Some(list) = self.listeners.get_mut(&port) {
+            list.retain(|&x| x != l);
+            if list.is_empty() {
+                self.listeners.remove(&port);
+            }
+        }
+        self.listening[l as usize] = None;
+    }
+}

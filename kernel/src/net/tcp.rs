@@ -1,0 +1,510 @@
+//! TCP for programs: [`TcpListener`], [`TcpStream`] and its halves.
+//!
+//! Blocking calls on goroutines: each tries under the stack's lock and, if there is nothing to be had, waits on the
+//! socket's `PollDesc`. A direction is used by one goroutine at a time; others queue on `reading` or `writing`. Closing
+//! ends all waits at once; the last handle to go closes.
+#![forbid(unsafe_code)]
+
+use alloc::sync::Arc;
+use core::{fmt, net::SocketAddr};
+
+use super::{
+    Error, ToAddr,
+    addr::destination,
+    poll::{Mode, PollDesc},
+    stack,
+    turn::Turn,
+};
+use crate::{
+    shim::{AtomicBool, Ordering},
+    time::{Duration, Instant, deadline},
+};
+
+/// What the handles of one connection share.
+struct Conn {
+    id: u32,
+    pd: Arc<PollDesc>,
+    local: SocketAddr,
+    peer: SocketAddr,
+    reading: Turn,
+    writing: Turn,
+    /// Given back to the stack: `id` is no longer ours. Changed under the stack's lock.
+    released: AtomicBool,
+    /// `shutdown(Read)`.
+    deaf: AtomicBool,
+}
+
+impl Conn {
+    fn new(id: u32, pd: Arc<PollDesc>, t: super::demux::Tuple) -> Arc<Conn> {
+        Arc::new(Conn {
+            id,
+            pd,
+            local: t.local,
+            peer: t.remote,
+            reading: Turn::new(),
+            writing: Turn::new(),
+            released: AtomicBool::new(false),
+            deaf: AtomicBool::new(false),
+        })
+    }
+
+    /// Runs `f` under the stack's lock unless the connection is closed.
+    fn with<R>(&self, f: impl FnOnce(&mut stack::Stack, u32) -> Result<R, Error>) -> Result<R, Error> {
+        stack::with(|s| {
+            if self.released.load(Ordering::Relaxed) {
+                return Err(Error::Closed);
+            }
+            f(s, self.id)
+        })
+    }
+
+    fn close(&self) -> Result<(), Error> {
+        self.pd.close();
+        stack::with(|s| {
+            if self.released.swap(true, Ordering::Relaxed) {
+                return Err(Error::Closed);
+            }
+            s.release(self.id);
+            Ok(())
+        })
+    }
+
+    fn read(&self, buf: &mut [u8]) -> Result<usize, Error> {
+        let _turn = self.reading.take();
+        loop {
+            self.pd.check(Mode::Read)?;
+            if buf.is_empty() || self.deaf.load(Ordering::Relaxed) {
+                return Ok(0);
+            }
+            if let Some(n) = self.with(|s, id| s.recv(id, buf))? {
+                return Ok(n);
+            }
+            self.pd.wait(Mode::Read)?;
+        }
+    }
+
+    fn write(&self, buf: &[u8]) -> Result<usize, Error> {
+        let _turn = self.writing.take();
+        self.write_some(buf)
+    }
+
+    fn write_some(&self, buf: &[u8]) -> Result<usize, Error> {
+        loop {
+            self.pd.check(Mode::Write)?;
+            if buf.is_empty() {
+                return Ok(0);
+            }
+            if let Some(n) = self.with(|s, id| s.send(id, buf))? {
+                return Ok(n);
+            }
+            self.pd.wait(Mode::Write)?;
+        }
+    }
+
+    fn write_all(&self, mut buf: &[u8]) -> Result<(), Error> {
+        let _turn = self.writing.take();
+        while !buf.is_empty() {
+            let n = self.write_some(buf)?;
+            buf = &buf[n..];
+        }
+        Ok(())
+    }
+
+    fn shutdown(&self, how: Shutdown) -> Result<(), Error> {
+        if how != Shutdown::Write {
+            self.deaf.store(true, Ordering::Relaxed);
+            if let Some(g) = self.pd.ready(Mode::Read) {
+                crate::sched::ready(g);
+            }
+        }
+        if how != Shutdown::Read {
+            self.with(|s, id| {
+                s.finish(id);
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Conn {
+    fn drop(&mut self) {
+        let _ = self.close();
+    }
+}
+
+impl fmt::Debug for Conn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} -> {}", self.local, self.peer)
+    }
+}
+
+/// Which half to shut down.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Shutdown {
+    /// Reads return 0 from now on.
+    Read,
+    /// The peer reads to the end of what was written, then 0.
+    Write,
+    /// Both.
+    Both,
+}
+
+/// A deadline as the descriptor wants it.
+pub(super) fn at(when: Option<Instant>) -> Option<u64> {
+    when.map(Instant::as_nanos)
+}
+
+/// A TCP connection. Reads and writes block the goroutine, nothing else. Clones are the same connection; dropping the
+/// last one closes it without blocking: what was written is still sent.
+///
+/// ```
+/// use burrow::net::{TcpListener, TcpStream};
+/// let l = TcpListener::bind("127.0.0.1:0").unwrap();
+/// let addr = l.local_addr();
+/// burrow::go(move || {
+///     let (conn, _peer) = l.accept().unwrap();
+///     conn.write_all(b"hello").unwrap();
+/// });
+/// let conn = TcpStream::connect(addr).unwrap();
+/// let mut text = Vec::new();
+/// conn.read_to_end(&mut text).unwrap();
+/// assert_eq!(text, b"hello");
+/// ```
+#[derive(Clone, Debug)]
+pub struct TcpStream {
+    conn: Arc<Conn>,
+}
+
+impl TcpStream {
+    /// Opens a connection; waits until it is open or refused.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if nobody listens there, [`Error::Unreachable`], [`Error::TimedOut`] after two minutes, …
+    ///
+    /// ```
+    /// use burrow::net::{Error, TcpStream};
+    /// assert_eq!(TcpStream::connect("127.0.0.1:1").unwrap_err(), Error::Refused);
+    /// ```
+    pub fn connect(to: impl ToAddr) -> Result<TcpStream, Error> {
+        Self::connect_until(to.to_addr()?, None)
+    }
+
+    /// As [`connect`](Self::connect), for at most `limit`.
+    ///
+    /// # Errors
+    /// [`Error::TimedOut`], or as there.
+    pub fn connect_timeout(to: impl ToAddr, limit: Duration) -> Result<TcpStream, Error> {
+        Self::connect_until(to.to_addr()?, Some(deadline(limit)))
+    }
+
+    fn connect_until(to: SocketAddr, until: Option<u64>) -> Result<TcpStream, Error> {
+        if to.port() == 0 {
+            return Err(Error::InvalidAddr);
+        }
+        let to = destination(to);
+        let (id, pd, tuple) = stack::with(|s| s.connect(to))?;
+        let conn = Conn::new(id, pd, tuple);
+        if until.is_some() {
+            conn.pd.set_deadline(Mode::Write, until);
+        }
+        loop {
+            if let Some(done) = conn.with(|s, id| Ok(s.connected(id)))? {
+                done?;
+                break;
+            }
+            conn.pd.wait(Mode::Write)?;
+        }
+        if until.is_some() {
+            conn.pd.set_deadline(Mode::Write, None);
+        }
+        Ok(TcpStream { conn })
+    }
+
+    /// Reads what is there, at least one byte; 0 is the end of the stream (or an empty `buf`).
+    ///
+    /// # Errors
+    /// [`Error::TimedOut`] once the read deadline has passed, [`Error::Reset`], [`Error::Closed`].
+    pub fn read(&self, buf: &mut [u8]) -> Result<usize, Error> {
+        self.conn.read(buf)
+    }
+
+    /// Reads until `buf` is full or the stream ends; returns how much there was.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn read_full(&self, buf: &mut [u8]) -> Result<usize, Error> {
+        let mut n = 0;
+        while n < buf.len() {
+            match self.conn.read(&mut buf[n..])? {
+                0 => break,
+                more => n += more,
+            }
+        }
+        Ok(n)
+    }
+
+    /// Appends everything up to the end of the stream to `out`.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read); what was read before is in `out`.
+    pub fn read_to_end(&self, out: &mut alloc::vec::Vec<u8>) -> Result<usize, Error> {
+        let mut buf = [0; 1024];
+        let begin = out.len();
+        loop {
+            match self.conn.read(&mut buf)? {
+                0 => return Ok(out.len() - begin),
+                n => out.extend_from_slice(&buf[..n]),
+            }
+        }
+    }
+
+    /// Writes some of `buf`, at least one byte.
+    ///
+    /// # Errors
+    /// [`Error::TimedOut`] once the write deadline has passed, [`Error::BrokenPipe`] after `shutdown`, [`Error::Reset`].
+    pub fn write(&self, buf: &[u8]) -> Result<usize, Error> {
+        self.conn.write(buf)
+    }
+
+    /// Writes all of `buf`; nobody else's write comes in between.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write); some of it may have been written.
+    pub fn write_all(&self, buf: &[u8]) -> Result<(), Error> {
+        self.conn.write_all(buf)
+    }
+
+    /// Shuts down one half or both; the handle stays.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn shutdown(&self, how: Shutdown) -> Result<(), Error> {
+        self.conn.shutdown(how)
+    }
+
+    /// Closes the connection for all handles: their calls, also those that wait, fail with [`Error::Closed`].
+    ///
+    /// # Errors
+    /// [`Error::Closed`] if it was closed.
+    pub fn close(&self) -> Result<(), Error> {
+        self.conn.close()
+    }
+
+    /// Reads fail with [`Error::TimedOut`] from `when` on; those that wait are woken. `None`: never.
+    pub fn set_read_deadline(&self, when: Option<Instant>) {
+        self.conn.pd.set_deadline(Mode::Read, at(when));
+    }
+
+    /// The same for writes.
+    pub fn set_write_deadline(&self, when: Option<Instant>) {
+        self.conn.pd.set_deadline(Mode::Write, at(when));
+    }
+
+    /// Both deadlines.
+    pub fn set_deadline(&self, when: Option<Instant>) {
+        self.set_read_deadline(when);
+        self.set_write_deadline(when);
+    }
+
+    /// `true` (as it is at first): small writes are sent at once. `false`: they wait for the answer to those before.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn set_nodelay(&self, nodelay: bool) -> Result<(), Error> {
+        self.conn.with(|s, id| {
+            s.sock(id).tcp().set_nagle_enabled(!nodelay);
+            Ok(())
+        })
+    }
+
+    /// This side's address.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.conn.local
+    }
+
+    /// The other side's address.
+    pub fn peer_addr(&self) -> SocketAddr {
+        self.conn.peer
+    }
+
+    /// Two halves for two goroutines. Dropping the writing half shuts writing down.
+    ///
+    /// ```
+    /// use burrow::net::{TcpListener, TcpStream};
+    /// let l = TcpListener::bind("127.0.0.1:0").unwrap();
+    /// let (r, w) = TcpStream::connect(l.local_addr()).unwrap().into_split();
+    /// let (peer, _) = l.accept().unwrap();
+    /// drop(w);
+    /// assert_eq!(peer.read(&mut [0]), Ok(0));
+    /// peer.write_all(b"still open").unwrap();
+    /// assert_eq!(r.read(&mut [0; 16]), Ok(10));
+    /// ```
+    pub fn into_split(self) -> (ReadHalf, WriteHalf) {
+        (ReadHalf(self.clone()), WriteHalf(self))
+    }
+}
+
+/// The reading half of a connection.
+#[derive(Debug)]
+pub struct ReadHalf(TcpStream);
+
+impl ReadHalf {
+    /// See [`TcpStream::read`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn read(&self, buf: &mut [u8]) -> Result<usize, Error> {
+        self.0.read(buf)
+    }
+
+    /// The whole connection.
+    pub fn stream(&self) -> &TcpStream {
+        &self.0
+    }
+}
+
+/// The writing half of a connection; dropping it shuts writing down.
+#[derive(Debug)]
+pub struct WriteHalf(TcpStream);
+
+impl WriteHalf {
+    /// See [`TcpStream::write`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn write(&self, buf: &[u8]) -> Result<usize, Error> {
+        self.0.write(buf)
+    }
+
+    /// See [`TcpStream::write_all`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn write_all(&self, buf: &[u8]) -> Result<(), Error> {
+        self.0.write_all(buf)
+    }
+
+    /// The whole connection.
+    pub fn stream(&self) -> &TcpStream {
+        &self.0
+    }
+}
+
+impl Drop for WriteHalf {
+    fn drop(&mut self) {
+        let _ = self.0.shutdown(Shutdown::Write);
+    }
+}
+
+/// What the handles of one listener share.
+struct Listening {
+    l: u32,
+    pd: Arc<PollDesc>,
+    at: SocketAddr,
+    accepting: Turn,
+    released: AtomicBool,
+}
+
+impl Listening {
+    fn close(&self) -> Result<(), Error> {
+        self.pd.close();
+        stack::with(|s| {
+            if self.released.swap(true, Ordering::Relaxed) {
+                return Err(Error::Closed);
+            }
+            s.unlisten(self.l);
+            Ok(())
+        })
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        let _ = self.close();
+    }
+}
+
+/// Accepts TCP connections. Clones are the same listener; dropping the last one closes it.
+///
+/// ```
+/// use burrow::net::{Error, TcpListener};
+/// let l = TcpListener::bind("127.0.0.1:0").unwrap();
+/// let other = l.clone();
+/// let h = burrow::spawn(move || other.accept().map(|_| ()));
+/// l.close().unwrap();
+/// assert_eq!(h.join().unwrap(), Err(Error::Closed));
+/// ```
+#[derive(Clone)]
+pub struct TcpListener {
+    inner: Arc<Listening>,
+}
+
+impl TcpListener {
+    /// Listens at `at`; port 0 is one that is free, `":80"` all addresses.
+    ///
+    /// # Errors
+    /// [`Error::AddrInUse`], [`Error::AddrNotAvailable`], [`Error::InvalidAddr`].
+    pub fn bind(at: impl ToAddr) -> Result<TcpListener, Error> {
+        let (l, pd, at) = stack::with(|s| s.listen(at.to_addr()?))?;
+        let inner = Listening {
+            l,
+            pd,
+            at,
+            accepting: Turn::new(),
+            released: AtomicBool::new(false),
+        };
+        Ok(TcpListener {
+            inner: Arc::new(inner),
+        })
+    }
+
+    /// Waits for a connection; returns it and who opened it.
+    ///
+    /// # Errors
+    /// [`Error::Closed`], [`Error::TimedOut`] once the deadline has passed.
+    pub fn accept(&self) -> Result<(TcpStream, SocketAddr), Error> {
+        let _turn = self.inner.accepting.take();
+        loop {
+            self.inner.pd.check(Mode::Read)?;
+            let got = stack::with(|s| match self.inner.released.load(Ordering::Relaxed) {
+                true => Err(Error::Closed),
+                false => Ok(s.accept(self.inner.l)),
+            })?;
+            if let Some((id, pd, tuple)) = got {
+                let conn = Conn::new(id, pd, tuple);
+                return Ok((TcpStream { conn }, tuple.remote));
+            }
+            self.inner.pd.wait(Mode::Read)?;
+        }
+    }
+
+    /// The connections, one after the other, until the listener is closed or its deadline passes.
+    pub fn incoming(&self) -> impl Iterator<Item = TcpStream> + '_ {
+        core::iter::from_fn(|| self.accept().ok().map(|(conn, _)| conn))
+    }
+
+    /// `accept` fails with [`Error::TimedOut`] from `when` on.
+    pub fn set_deadline(&self, when: Option<Instant>) {
+        self.inner.pd.set_deadline(Mode::Read, at(when));
+    }
+
+    /// Where it listens.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.inner.at
+    }
+
+    /// Stops listening: waiting calls fail with [`Error::Closed`], connections not accepted yet are reset.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] if it was closed.
+    pub fn close(&self) -> Result<(), Error> {
+        self.inner.close()
+    }
+}
+
+impl fmt::Debug for TcpListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TcpListener({})", self.inner.at)
+    }
+}

@@ -1,0 +1,368 @@
+//! TCP connections inside the stack: how one begins, what its goroutines learn, and how it goes away.
+//!
+//! | | found by frames (`tuples`) | held by | goes when |
+//! | --- | --- | --- | --- |
+//! | connecting, open | yes | a `TcpStream` | the handle is dropped: orphan |
+//! | half open (SYN came) | yes | its listener's count | open: moves to the accept queue; 10 s; reset |
+//! | in the accept queue | yes | its listener | accepted; the listener goes: reset |
+//! | orphan | until dead | nobody | the FINs are through, TIME_WAIT is over, reset, or after a minute |
+//! | dead, handle lives | no | a `TcpStream`, which learns why | the handle is dropped |
+//!
+//! Dropping a stream never blocks: what was written is still sent, then the FIN. If the peer sends data that nobody will
+//! read, the connection is reset, as elsewhere. At most `TIME_WAITS` orphans linger in TIME_WAIT; the oldest goes first.
+#![forbid(unsafe_code)]
+
+use alloc::{sync::Arc, vec::Vec};
+use core::net::{IpAddr, SocketAddr};
+
+use smoltcp::{
+    socket::tcp::{self, RecvError, Socket, SocketBuffer, State},
+    time::Duration,
+    wire::{IpAddress, IpEndpoint, IpListenEndpoint},
+};
+
+use super::{
+    Error,
+    deadlines::Who,
+    demux::Tuple,
+    poll::PollDesc,
+    stack::{Dropped, Kind, Stack, Wakes, wake},
+};
+use crate::sched;
+
+/// Bytes of each connection's buffers, one each way.
+const BUFFER: usize = 4096;
+/// A peer that answers nothing for so long is gone; silent connections are asked this often.
+const GONE_AFTER: Duration = Duration::from_secs(120);
+const ASK_EVERY: Duration = Duration::from_secs(30);
+const SECOND: u64 = 1_000_000_000;
+const HALF_OPEN_FOR: u64 = 10 * SECOND;
+const ORPHAN_FOR: u64 = 60 * SECOND;
+pub(super) const TIME_WAITS: usize = 1024;
+const EPHEMERAL: u16 = 49152;
+
+/// What the stack knows of a connection beside its socket.
+pub(super) struct Connection {
+    pub(super) tuple: Tuple,
+    registered: bool,
+    /// Half open, on behalf of this listener.
+    listener: Option<u32>,
+    /// No handle any more.
+    orphan: bool,
+    /// Why it ended, if not in peace.
+    pub(super) error: Option<Error>,
+    was: State,
+    /// It is reset at this time (ns).
+    pub(super) expires: u64,
+}
+
+fn buffer() -> Result<SocketBuffer<'static>, Error> {
+    let mut v = Vec::new();
+    v.try_reserve_exact(BUFFER).map_err(|_| Error::OutOfMemory)?;
+    v.resize(BUFFER, 0);
+    Ok(SocketBuffer::new(v))
+}
+
+fn new_socket() -> Result<Socket<'static>, Error> {
+    let mut s = Socket::new(buffer()?, buffer()?);
+    s.set_nagle_enabled(false); // Go's default, and what request and answer want
+    s.set_timeout(Some(GONE_AFTER));
+    s.set_keep_alive(Some(ASK_EVERY));
+    Ok(s)
+}
+
+/// `core`'s address as the stack's.
+pub(super) fn endpoint(a: SocketAddr) -> IpEndpoint {
+    IpEndpoint::new(IpAddress::from(a.ip()), a.port())
+}
+
+impl Stack {
+    fn connection(&mut self, id: u32) -> &mut Connection {
+        match &mut self.sock(id).kind {
+            Kind::Tcp(c) => c,
+            _ => unreachable!("not a connection"),
+        }
+    }
+
+    fn register(&mut self, id: u32, tuple: Tuple) -> Result<(), Error> {
+        self.tuples.try_reserve(1).map_err(|_| Error::OutOfMemory)?;
+        self.tuples.insert(tuple, id);
+        self.connection(id).registered = true;
+        Ok(())
+    }
+
+    fn unregister(&mut self, id: u32) {
+        let c = self.connection(id);
+        if core::mem::take(&mut c.registered) {
+            let tuple = c.tuple;
+            self.tuples.remove(&tuple);
+        }
+    }
+
+    fn add_tcp(
+        &mut self,
+        nic: usize,
+        tuple: Tuple,
+        s: Socket<'static>,
+        listener: Option<u32>,
+    ) -> Result<u32, Error> {
+        let c = Connection {
+            tuple,
+            registered: false,
+            listener,
+            orphan: false,
+            error: None,
+            was: s.state(),
+            expires: u64::MAX,
+        };
+        let id = self.add(nic, s, Kind::Tcp(c), PollDesc::new())?;
+        if let Err(e) = self.register(id, tuple) {
+            self.remove(id);
+            return Err(e);
+        }
+        Ok(id)
+    }
+
+    /// Begins a connection to `to`; it opens when the answer comes.
+    pub(super) fn connect(&mut self, to: SocketAddr) -> Result<(u32, Arc<PollDesc>, Tuple), Error> {
+        let nic = self.route(to.ip()).ok_or(Error::Unreachable)?;
+        let from: IpAddr = if nic == 0 {
+            to.ip()
+        } else {
+            let remote = IpAddress::from(to.ip());
+            let src = self.nics[nic].iface.get_source_address(&remote);
+            src.ok_or(Error::Unreachable)?.into()
+        };
+        let tuple = (0..16384)
+            .map(|_| {
+                self.next_port = self.next_port.wrapping_add(1) % 16384;
+                Tuple {
+                    local: SocketAddr::new(from, EPHEMERAL + self.next_port),
+                    remote: to,
+                }
+            })
+            .find(|t| !self.tuples.contains_key(t) && !self.listeners.contains_key(&t.local.port()))
+            .ok_or(Error::AddrNotAvailable)?;
+        let mut s = new_socket()?;
+        s.connect(
+            self.nics[nic].iface.context(),
+            endpoint(to),
+            endpoint(tuple.local),
+        )
+        .map_err(|_| Error::InvalidAddr)?;
+        let id = self.add_tcp(nic, tuple, s, None)?;
+        self.stats.active_opens += 1;
+        self.mark(id);
+        Ok((id, self.sock(id).pd.clone(), tuple))
+    }
+
+    /// The connection of an incoming segment; a new one if it asks for that and somebody listens.
+    pub(super) fn segment_for(
+        &mut self,
+        nic: usize,
+        tuple: Tuple,
+        opens: bool,
+    ) -> Result<Option<u32>, Dropped> {
+        if let Some(&id) = self.tuples.get(&tuple) {
+            if !(opens && self.connection(id).orphan && self.sock(id).tcp().state() == State::TimeWait) {
+                return Ok(Some(id));
+            }
+            // The peer uses its port again: what is left of the old connection gives way.
+            self.unregister(id);
+            self.remove(id);
+        }
+        let ours = |s: &Stack| {
+            let to = IpAddress::from(tuple.local.ip());
+            s.nics[nic].iface.ip_addrs().iter().any(|c| c.address() == to)
+        };
+        if !opens || !ours(self) {
+            return Ok(None);
+        }
+        let Some(l) = self.listener_for(tuple.local) else {
+            return Ok(None);
+        };
+        if !self.may_queue(l) {
+            self.stats.refused_opens += 1;
+            return Err(Dropped);
+        }
+        match self.open_passive(nic, tuple, l) {
+            Ok(id) => Ok(Some(id)),
+            Err(_) => {
+                self.stats.refused_opens += 1;
+                Err(Dropped)
+            }
+        }
+    }
+
+    fn open_passive(&mut self, nic: usize, tuple: Tuple, listener: u32) -> Result<u32, Error> {
+        let mut s = new_socket()?;
+        let at = IpListenEndpoint {
+            addr: Some(tuple.local.ip().into()),
+            port: tuple.local.port(),
+        };
+        s.listen(at).map_err(|_| Error::InvalidAddr)?;
+        let id = self.add_tcp(nic, tuple, s, Some(listener))?;
+        self.connection(id).expires = sched::now_ns() + HALF_OPEN_FOR;
+        self.listener(listener).half_open += 1;
+        Ok(id)
+    }
+
+    /// After anything may have changed: see the table in the file head.
+    pub(super) fn settle_tcp(&mut self, id: u32, reset: bool, wakes: &mut Wakes) {
+        let s = self.sock(id).tcp();
+        let mut state = s.state();
+        let unread = s.can_recv();
+        let c = self.connection(id);
+        let was = c.was;
+        let overdue = c.expires != u64::MAX && c.expires <= sched::now_ns();
+        if state != State::Closed && (overdue || c.orphan && unread) {
+            self.sock(id).tcp().abort();
+            state = State::Closed;
+        }
+        let s = self.sock(id).tcp();
+        let farewell = s.remote_endpoint().is_some(); // a reset still to be sent
+        let c = self.connection(id);
+        c.was = state;
+        let dead = matches!(state, State::Closed | State::Listen) && !farewell;
+        if state == State::Closed && was != State::Closed && c.error.is_none() {
+            c.error = match was {
+                State::LastAck | State::TimeWait | State::Closing => None,
+                State::SynSent if reset => Some(Error::Refused),
+                _ if reset => Some(Error::Reset),
+                _ => Some(Error::TimedOut),
+            };
+        }
+        if dead {
+            self.unregister(id);
+        }
+        let c = self.connection(id);
+        if let Some(l) = c.listener {
+            if dead {
+                self.listener(l).half_open -= 1;
+                return self.remove(id);
+            }
+            if !matches!(state, State::Listen | State::SynReceived | State::Closed) {
+                c.listener = None;
+                c.expires = u64::MAX;
+                self.stats.passive_opens += 1;
+                self.opened(l, id, wakes);
+            }
+            return;
+        }
+        if c.orphan {
+            if dead {
+                return self.remove(id);
+            }
+            if state == State::TimeWait && was != state {
+                let generation = self.sock(id).generation;
+                self.linger(Who {
+                    index: id,
+                    generation,
+                });
+            }
+            return;
+        }
+        if matches!(state, State::SynSent | State::SynReceived) {
+            return;
+        }
+        let sock = self.sock(id);
+        let s = sock.tcp();
+        let readable = s.can_recv() || !s.may_recv();
+        let writable = s.can_send() || !s.may_send();
+        wake(&sock.pd, readable, writable, wakes);
+    }
+
+    /// An orphan came to TIME_WAIT; too many of them are forgotten.
+    fn linger(&mut self, who: Who) {
+        if self.time_waits.len() >= TIME_WAITS
+            && let Some(old) = self.time_waits.pop_front()
+            && let Some(s) = self.try_sock(old.index)
+            && s.generation == old.generation
+        {
+            self.unregister(old.index);
+            self.remove(old.index);
+        }
+        if self.time_waits.try_reserve(1).is_ok() {
+            self.time_waits.push_back(who);
+        }
+    }
+
+    /// Has the connection opened? `None`: not yet.
+    pub(super) fn connected(&mut self, id: u32) -> Option<Result<(), Error>> {
+        match self.sock(id).tcp().state() {
+            State::SynSent | State::SynReceived => None,
+            State::Closed => Some(Err(self.connection(id).error.unwrap_or(Error::Refused))),
+            _ => Some(Ok(())),
+        }
+    }
+
+    /// Takes what has arrived. `Ok(None)`: nothing yet; `Ok(Some(0))`: the end.
+    pub(super) fn recv(&mut self, id: u32, buf: &mut [u8]) -> Result<Option<usize>, Error> {
+        let s = self.sock(id).tcp();
+        match s.recv_slice(buf) {
+            Ok(0) => Ok(None),
+            Ok(n) => {
+                // The window has opened: the peer hears of it, if that is worth a packet.
+                self.mark(id);
+                Ok(Some(n))
+            }
+            Err(RecvError::Finished) => Ok(Some(0)),
+            Err(RecvError::InvalidState) => match self.connection(id).error {
+                Some(e) => Err(e),
+                None => Ok(Some(0)),
+            },
+        }
+    }
+
+    /// Hands over what fits. `Ok(None)`: nothing does now.
+    pub(super) fn send(&mut self, id: u32, buf: &[u8]) -> Result<Option<usize>, Error> {
+        match self.sock(id).tcp().send_slice(buf) {
+            Ok(0) => Ok(None),
+            Ok(n) => {
+                self.mark(id);
+                Ok(Some(n))
+            }
+            Err(_) => Err(self.connection(id).error.unwrap_or(Error::BrokenPipe)),
+        }
+    }
+
+    /// Sends a FIN after what was written.
+    pub(super) fn finish(&mut self, id: u32) {
+        self.sock(id).tcp().close();
+        self.mark(id);
+    }
+
+    /// The handle goes: see the file head.
+    pub(super) fn release(&mut self, id: u32) {
+        let s = self.sock(id).tcp();
+        if s.can_recv() {
+            s.abort();
+        } else {
+            s.close();
+        }
+        let c = self.connection(id);
+        c.orphan = true;
+        c.expires = sched::now_ns() + ORPHAN_FOR;
+        self.mark(id);
+    }
+
+    /// Nobody will accept it.
+    pub(super) fn reset(&mut self, id: u32) {
+        self.sock(id).tcp().abort();
+        let c = self.connection(id);
+        c.orphan = true;
+        c.listener = None;
+        self.mark(id);
+    }
+
+    /// Half-open connections of a listener that goes.
+    pub(super) fn half_open_of(&mut self, l: u32) -> Option<u32> {
+        let mut ids = self.tuples.values().copied().collect::<Vec<_>>().into_iter();
+        ids.find(|&id| self.connection(id).listener == Some(l))
+    }
+
+    /// The state, for the console and tests.
+    pub(super) fn state(&mut self, id: u32) -> tcp::State {
+        self.sock(id).tcp().state()
+    }
+}
