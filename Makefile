@@ -6,7 +6,7 @@
 TOOLCHAIN := $(shell sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
 HOST := $(shell uname -m)-unknown-linux-gnu
 ROOT := $(CURDIR)
-export SMP MEM BOOT OPTS SEED DET MACHINE ICOUNT SHIFT TIMEOUT N MINUTES VERBOSE UPDATE
+export SMP MEM BOOT OPTS SEED DET MACHINE ICOUNT SHIFT TIMEOUT N MINUTES VERBOSE UPDATE NET INTX
 
 # What `make qemu` boots: the default kernel, or one of examples/.
 PROGRAM = $(if $(EXAMPLE),--example $(EXAMPLE),--bin burrow)
@@ -33,6 +33,7 @@ help: ## this list
 	@echo "  T=name               only tests whose name contains this"
 	@echo "  SEED=7 DET=1         the seed of all randomness; deterministic virtual time"
 	@echo "  ICOUNT=1             count instructions (bench);  TIMEOUT=secs wall-clock limit"
+	@echo "  NET=1                a network device; 127.0.0.1:8080 leads to guest port 80 (NET=7007:7,udp:7007:7)"
 	@echo "  N=20 MINUTES=3       soak: number of runs, minutes of stress in each"
 
 setup: ## install what is missing: toolchain parts, QEMU, a C linker

@@ -29,6 +29,36 @@ impl Boot {
     }
 }
 
+/// A port of 127.0.0.1 on the host and the guest's port behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Forward {
+    pub(crate) udp: bool,
+    pub(crate) host: u16,
+    pub(crate) guest: u16,
+}
+
+/// `1` is `8080:80`; else a list such as `7007:7,udp:7007:7`.
+fn forwards(text: &str) -> Result<Vec<Forward>> {
+    let list = if text == "1" { "8080:80" } else { text };
+    let one = |word: &str| {
+        let (udp, ports) = match word.strip_prefix("udp:") {
+            Some(rest) => (true, rest),
+            None => (false, word),
+        };
+        let (host, guest) = ports.split_once(':')?;
+        Some(Forward {
+            udp,
+            host: host.parse().ok()?,
+            guest: guest.parse().ok()?,
+        })
+    };
+    list.split(',')
+        .map(|word| {
+            one(word).with_context(|| format!("NET={text}: 1, or HOST:GUEST and udp:HOST:GUEST with commas"))
+        })
+        .collect()
+}
+
 /// Everything that decides how QEMU is started.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
@@ -47,6 +77,10 @@ pub(crate) struct Config {
     pub(crate) shift: u32,
     /// Wall-clock limit; `None` = the command's default.
     pub(crate) timeout: Option<Duration>,
+    /// Ports of the host's loopback address that lead to the guest; `None`: no network device.
+    pub(crate) net: Option<Vec<Forward>>,
+    /// No MSI-X: the device raises a line.
+    pub(crate) intx: bool,
     /// Wait for gdb on this port before the first instruction.
     pub(crate) gdb: Option<u16>,
 }
@@ -119,6 +153,11 @@ impl Config {
                 .filter(|n| *n <= 10)
                 .with_context(|| format!("SHIFT={shift}: 0 to 10"))?,
             timeout,
+            net: match value("net", "NET")?.as_deref() {
+                None | Some("0") => None,
+                Some(text) => Some(forwards(text)?),
+            },
+            intx: is_on(value("intx", "INTX")?),
             gdb: None,
         })
     }

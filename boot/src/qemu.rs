@@ -103,6 +103,19 @@ pub(crate) fn arguments(cfg: &Config, payload: &Payload, cmdline: &str) -> Resul
         ]);
         add(&["-rtc", "base=2026-01-01T00:00:00,clock=vm"]);
     }
+    if let Some(forwards) = &cfg.net {
+        let mut user = String::from("user,id=net0");
+        for f in forwards {
+            let kind = if f.udp { "udp" } else { "tcp" };
+            user += &format!(",hostfwd={kind}:127.0.0.1:{}-:{}", f.host, f.guest);
+        }
+        let device = match (cfg.machine.as_str(), cfg.intx) {
+            ("microvm", _) => "virtio-net-device,netdev=net0",
+            (_, false) => "virtio-net-pci,netdev=net0",
+            (_, true) => "virtio-net-pci,netdev=net0,vectors=0",
+        };
+        add(&["-netdev", &user, "-device", device]);
+    }
     if let Some(port) = cfg.gdb {
         add(&["-S", "-gdb", &format!("tcp:127.0.0.1:{port}")]);
     }

@@ -51,6 +51,7 @@ fn program() {
     crate::trace::schedtrace::start_if_wanted();
     if !opts::flag("det") {
         crate::sched::scavenger::start();
+        crate::net::init(); // a device's packets are not deterministic; the loopback link is there anyway
     }
     // SAFETY: defined exactly once, by the attribute, as a safe function.
     unsafe { __burrow_main() }

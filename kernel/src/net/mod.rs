@@ -35,16 +35,21 @@ mod link;
 mod listen;
 pub(crate) mod poll;
 mod stack;
+#[cfg(target_os = "none")]
+mod start;
 mod tcp;
 mod tcp_state;
 #[cfg(all(test, not(loom)))]
 mod tests;
 mod turn;
 mod udp;
+#[cfg(target_os = "none")]
+mod virtio;
 
 pub use addr::ToAddr;
 pub use error::Error;
-pub(crate) use stack::netpoll;
-pub use stack::{Stats, stats};
+pub use stack::{Stats, local_addrs, stats};
+#[cfg(target_os = "none")]
+pub(crate) use start::init;
 pub use tcp::{ReadHalf, Shutdown, TcpListener, TcpStream, WriteHalf};
 pub use udp::UdpSocket;

@@ -171,7 +171,7 @@ fn again() -> bool {
 
 /// The netpoller: takes what devices have received, and lets those go on who waited for it. On g0, or wherever
 /// goroutines may be readied.
-pub(crate) fn netpoll() {
+pub(super) fn netpoll() {
     while again() {}
 }
 
@@ -180,6 +180,18 @@ pub fn stats() -> Stats {
     with(|s| {
         s.stats.sockets = (s.socks.len() - s.free.len()) as u64;
         s.stats
+    })
+}
+
+/// The addresses of this machine's links, those of the loopback link included.
+///
+/// ```
+/// assert!(burrow::net::local_addrs().contains(&core::net::Ipv4Addr::LOCALHOST.into()));
+/// ```
+pub fn local_addrs() -> Vec<IpAddr> {
+    with(|s| {
+        let all = s.nics.iter().flat_map(|n| n.iface.ip_addrs());
+        all.map(|c| c.address().into()).collect()
     })
 }
 

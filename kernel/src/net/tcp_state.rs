@@ -16,7 +16,7 @@ use alloc::{sync::Arc, vec::Vec};
 use core::net::{IpAddr, SocketAddr};
 
 use smoltcp::{
-    socket::tcp::{self, RecvError, Socket, SocketBuffer, State},
+    socket::tcp::{RecvError, Socket, SocketBuffer, State},
     time::Duration,
     wire::{IpAddress, IpEndpoint, IpListenEndpoint},
 };
@@ -359,10 +359,5 @@ impl Stack {
     pub(super) fn half_open_of(&mut self, l: u32) -> Option<u32> {
         let mut ids = self.tuples.values().copied().collect::<Vec<_>>().into_iter();
         ids.find(|&id| self.connection(id).listener == Some(l))
-    }
-
-    /// The state, for the console and tests.
-    pub(super) fn state(&mut self, id: u32) -> tcp::State {
-        self.sock(id).tcp().state()
     }
 }
