@@ -27,8 +27,6 @@ pub(super) trait Link: Send {
     fn send(&mut self, frame: Vec<u8>);
     /// All frames of this round were sent: tell the device.
     fn flush(&mut self) {}
-    /// Is there something to receive?
-    fn has_frames(&self) -> bool;
     /// How to address it, if it is not point to point.
     fn mac(&self) -> Option<[u8; 6]> {
         None
@@ -99,10 +97,6 @@ impl Link for Loopback {
         if self.queue.try_reserve(1).is_ok() {
             self.queue.push_back(frame);
         }
-    }
-
-    fn has_frames(&self) -> bool {
-        !self.queue.is_empty()
     }
 }
 

@@ -34,12 +34,11 @@ impl Dma {
 
 fn alloc(pages: usize) -> Option<(PhysAddr, NonNull<u8>)> {
     let first = frames::alloc_contig(pages)?;
-    let phys = first.phys();
-    core::mem::forget(first);
+    let phys = first.phys(); // the frame itself has no drop: it stays taken
     let at = NonNull::new(paging::phys_to_virt(phys))?;
     // SAFETY: the frames are ours and mapped.
     unsafe { at.write_bytes(0, pages * PAGE) };
-    Some((phys as PhysAddr, at))
+    Some((phys, at))
 }
 
 /// See the file head.
@@ -52,14 +51,14 @@ unsafe impl Hal for BurrowHal {
     }
 
     unsafe fn dma_dealloc(paddr: PhysAddr, _: NonNull<u8>, pages: usize) -> i32 {
-        // SAFETY: `alloc` forgot it; the caller gives it back.
-        let first = unsafe { Frame::from_phys(paddr as u64) };
+        // SAFETY: the caller gives it back.
+        let first = unsafe { Frame::from_phys(paddr) };
         frames::free_contig(first, pages);
         0
     }
 
     unsafe fn mmio_phys_to_virt(paddr: PhysAddr, size: usize) -> NonNull<u8> {
-        match paging::map_mmio(paddr as u64, size).ok().and_then(NonNull::new) {
+        match paging::map_mmio(paddr, size).ok().and_then(NonNull::new) {
             Some(at) => at,
             None => panic!("no memory to map a device"),
         }
@@ -72,7 +71,7 @@ unsafe impl Hal for BurrowHal {
             (at as u64) >= paging::DIRECT_MAP && (at as u64) < paging::STACK_REGION,
             "a buffer outside the direct map is not contiguous for a device"
         );
-        paging::virt_to_phys(at) as PhysAddr
+        paging::virt_to_phys(at)
     }
 
     unsafe fn unshare(_: PhysAddr, _: NonNull<[u8]>, _: BufferDirection) {}

@@ -39,8 +39,10 @@ pub(super) fn discover(add: &mut dyn FnMut(Box<dyn Link>)) {
         let at = unsafe { base.add(slot * STEP) }.cast::<u32>();
         // SAFETY: MagicValue; reading an empty slot has no effect.
         let magic = unsafe { at.read_volatile() };
-        // SAFETY: as above: DeviceID.
-        let device = unsafe { at.add(2).read_volatile() };
+        // SAFETY: inside the slot: DeviceID.
+        let device = unsafe { at.add(2) };
+        // SAFETY: as above.
+        let device = unsafe { device.read_volatile() };
         if magic != MAGIC || device != NETWORK {
             continue;
         }

@@ -187,10 +187,6 @@ impl<T: Transport> Link for VirtioLink<T> {
         }
     }
 
-    fn has_frames(&self) -> bool {
-        self.net.poll_receive().is_some()
-    }
-
     fn mac(&self) -> Option<[u8; 6]> {
         Some(self.net.mac_address())
     }
