@@ -3,7 +3,7 @@
 #![no_main]
 #![forbid(unsafe_code)]
 
-use burrow_benches::{Bench, Suite, chan, heap, latency, park, select, sieve, spawn, stack, sync, time};
+use burrow_benches::{Bench, Suite, chan, heap, latency, net, park, select, sieve, spawn, stack, sync, time};
 
 const BENCHES: &[Bench] = &[
     Bench::own("bytes_per_parked_goroutine", 1, 1, park::run).once(),
@@ -40,6 +40,7 @@ const BENCHES: &[Bench] = &[
     Bench::timed("alloc_parallel8_64", 6_000_000, 8_000, heap::parallel8_64),
     Bench::timed("alloc_xthread_free_64", 2_000_000, 6_400, heap::xthread_free_64),
     Bench::timed("stack_grow_1000", 4_000, 100, stack::grow_1000),
+    Bench::timed("lo_tcp_echo64", 20_000, 1_000, net::lo_tcp_echo64),
     Bench::timed("nanotime", 3_000_000, 1_000, time::nanotime),
 ];
 

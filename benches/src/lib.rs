@@ -13,6 +13,7 @@ extern crate alloc;
 pub mod chan;
 pub mod heap;
 pub mod latency;
+pub mod net;
 pub mod park;
 pub mod select;
 pub mod sieve;

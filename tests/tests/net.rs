@@ -222,6 +222,31 @@ fn a_thousand_connections() {
     l.close().unwrap();
 }
 
+/// 10,000 connections, both ends here: each is pinged twice, and a ping costs the same as with one connection.
+#[burrow::test]
+fn ten_thousand_connections() {
+    let l = echo_server("127.0.0.1:0");
+    let addr = l.local_addr();
+    let begin = Instant::now();
+    let conns: Vec<_> = (0..10_000).map(|_| TcpStream::connect(addr).unwrap()).collect();
+    println!("10,000 connections in {:?}", begin.elapsed());
+    for _ in 0..2 {
+        let begin = Instant::now();
+        for (i, c) in conns.iter().enumerate() {
+            let word = (i as u32).to_le_bytes();
+            c.write_all(&word).unwrap();
+            let mut back = [0; 4];
+            assert_eq!(c.read_full(&mut back), Ok(4));
+            assert_eq!(back, word);
+        }
+        println!("a ping on each in {:?}", begin.elapsed());
+    }
+    let begin = Instant::now();
+    drop(conns);
+    l.close().unwrap();
+    println!("closed in {:?}, {:?}", begin.elapsed(), burrow::net::stats());
+}
+
 #[burrow::test]
 fn datagrams() {
     let (a, b) = (

@@ -27,6 +27,10 @@ pub(super) trait Link: Send {
     fn send(&mut self, frame: Vec<u8>);
     /// All frames of this round were sent: tell the device.
     fn flush(&mut self) {}
+    /// Does what is sent to this link's own address come back on it?
+    fn loops(&self) -> bool {
+        false
+    }
     /// How to address it, if it is not point to point.
     fn mac(&self) -> Option<[u8; 6]> {
         None
@@ -91,6 +95,10 @@ impl Link for Loopback {
 
     fn buffer(&mut self, len: usize) -> Option<Vec<u8>> {
         self.spare.take(len)
+    }
+
+    fn loops(&self) -> bool {
+        true
     }
 
     fn send(&mut self, frame: Vec<u8>) {

@@ -13,7 +13,7 @@ use super::{
 
 /// Connections that wait to be accepted, half-open ones included; what comes beyond is not answered, so the peer asks
 /// again a second later.
-const BACKLOG: usize = 1024;
+const BACKLOG: usize = 4096;
 
 /// See the file head.
 pub(super) struct Listener {

@@ -30,6 +30,7 @@ mod deadlines;
 mod demux;
 mod dhcp;
 mod error;
+mod faults;
 mod hash;
 mod link;
 mod listen;
@@ -48,6 +49,8 @@ mod virtio;
 
 pub use addr::ToAddr;
 pub use error::Error;
+#[doc(hidden)] // for tests
+pub use faults::{Faults, add_faulty_link};
 pub use stack::{Stats, local_addrs, stats};
 #[cfg(target_os = "none")]
 pub(crate) use start::init;

@@ -250,19 +250,16 @@ impl Stack {
     /// The link by which `to` is reached.
     pub(super) fn route(&self, to: IpAddr) -> Option<usize> {
         let ours = |n: &Nic| n.iface.ip_addrs().iter().any(|c| IpAddr::from(c.address()) == to);
-        if to.is_loopback() || self.nics.iter().any(ours) {
+        if to.is_loopback() {
             return Some(0);
         }
-        self.nics
-            .iter()
-            .skip(1)
-            .position(|n| {
-                n.iface
-                    .ip_addrs()
-                    .iter()
-                    .any(|c| c.address().version() == IpAddress::from(to).version())
-            })
-            .map(|i| i + 1)
+        if let Some(n) = self.nics.iter().position(ours) {
+            return Some(if self.nics[n].link.loops() { n } else { 0 });
+        }
+        self.nics.iter().position(|n| {
+            let speaks = |c: &IpCidr| c.address().version() == IpAddress::from(to).version();
+            !n.link.loops() && n.iface.ip_addrs().iter().any(speaks)
+        })
     }
 
     /// Adds a socket; nothing of it is registered anywhere yet.
@@ -538,12 +535,63 @@ impl Stack {
 
     /// Is `addr` one of this machine's, or every address?
     pub(super) fn is_local(&self, addr: SocketAddr) -> bool {
-        addr.ip().is_unspecified() || self.route(addr.ip()) == Some(0)
+        let ip = addr.ip();
+        ip.is_unspecified() || self.route(ip).is_some_and(|n| self.nics[n].link.loops())
     }
 
     /// The medium of a link.
     pub(super) fn is_ethernet(&self, nic: usize) -> bool {
         self.nics[nic].link.capabilities().medium == Medium::Ethernet
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+impl Stack {
+    /// Shows every link `rounds` frames made by damaging a SYN, a datagram, an ICMP echo and a fragment.
+    pub(super) fn fuzz(&mut self, rounds: u32) {
+        let mut x = 0x2545_f491_4f6c_dd1d_u64;
+        let mut random = move || {
+            x ^= x << 13;
+            x ^= x >> 7;
+            x ^= x << 17;
+            x as usize
+        };
+        for round in 0..rounds {
+            let n = random() % self.nics.len();
+            let mut frame = [0u8; 80];
+            frame[..20].copy_from_slice(&[
+                0x45,
+                0,
+                0,
+                80,
+                0,
+                1,
+                0,
+                0,
+                64,
+                [6, 17, 1][round as usize % 3],
+                0,
+                0,
+                127,
+                0,
+                0,
+                1,
+                127,
+                0,
+                0,
+                1,
+            ]);
+            frame[20..24].copy_from_slice(&[0x12, 0x34, 0x56, 0x78]);
+            frame[32] = 0x50;
+            frame[33] = 2;
+            for _ in 0..random() % 12 {
+                frame[random() % 80] = random() as u8;
+            }
+            let len = if random() % 4 == 0 { random() % 81 } else { 80 };
+            let mut wakes = Wakes::new();
+            self.ingress(n, &frame[..len], sched::now_ns(), &mut wakes);
+            sched::ready_all(&wakes);
+        }
     }
 }
 

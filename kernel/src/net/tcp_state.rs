@@ -126,7 +126,7 @@ impl Stack {
     /// Begins a connection to `to`; it opens when the answer comes.
     pub(super) fn connect(&mut self, to: SocketAddr) -> Result<(u32, Arc<PollDesc>, Tuple), Error> {
         let nic = self.route(to.ip()).ok_or(Error::Unreachable)?;
-        let from: IpAddr = if nic == 0 {
+        let from: IpAddr = if self.nics[nic].link.loops() {
             to.ip()
         } else {
             let remote = IpAddress::from(to.ip());

@@ -240,3 +240,51 @@ fn datagrams() {
     b.close().unwrap();
     assert_eq!(h.join().unwrap(), Err(Error::Closed));
 }
+
+/// Loss, doubles, disorder and wrong bits: the stream arrives whole and in order all the same.
+#[test]
+fn a_bad_link_loses_nothing() {
+    let ip = add_faulty_link(Faults {
+        loss: 50,
+        duplication: 20,
+        reordering: 50,
+        corruption: 10,
+        seed: 42,
+    });
+    let l = TcpListener::bind((ip, 0)).unwrap();
+    let a = TcpStream::connect(l.local_addr()).unwrap();
+    let (b, _) = l.accept().unwrap();
+    let data: Vec<u8> = (0..40_000u32)
+        .map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect();
+    let sent = data.clone();
+    let h = spawn(move || a.write_all(&sent));
+    let mut got = vec![0; data.len()];
+    assert_eq!(b.read_full(&mut got), Ok(data.len()));
+    assert!(got == data);
+    h.join().unwrap().unwrap();
+}
+
+/// Frames that were damaged in every way, through the path of a device: nothing panics, and the stack lives.
+#[test]
+fn malformed_frames_do_no_harm() {
+    let ip = add_faulty_link(Faults {
+        corruption: 700,
+        duplication: 300,
+        seed: 7,
+        ..Faults::default()
+    });
+    let l = TcpListener::bind((ip, 0)).unwrap();
+    let u = UdpSocket::bind((ip, 0)).unwrap();
+    for i in 0..3000 {
+        let _ = u.send_to(&[i as u8; 100], u.local_addr());
+        if i % 30 == 0 {
+            let _ = TcpStream::connect_timeout(l.local_addr(), Duration::from_micros(200));
+        }
+    }
+    stack::with(|s| s.fuzz(200_000));
+    drop(l);
+    let (a, b) = pair();
+    a.write_all(b"alive").unwrap();
+    assert_eq!(b.read(&mut [0; 8]), Ok(5));
+}

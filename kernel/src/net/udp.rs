@@ -91,6 +91,7 @@ impl Stack {
         if data.len() + headers > mtu || data.len() > BYTES {
             return Err(Error::MessageTooLong);
         }
+        let loops = self.nics[nic].link.loops();
         let sock = self.sock(id);
         if sock.nic != nic {
             if sock.udp().send_queue() != 0 {
@@ -99,7 +100,7 @@ impl Stack {
             sock.nic = nic;
         }
         let mut meta = UdpMetadata::from(endpoint(to));
-        if nic == 0 && sock.udp().endpoint().addr.is_none() {
+        if loops && sock.udp().endpoint().addr.is_none() {
             meta.local_address = Some(IpAddress::from(to.ip()));
         }
         match sock.udp().send_slice(data, meta) {
