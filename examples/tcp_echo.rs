@@ -8,12 +8,17 @@
 #![forbid(unsafe_code)]
 extern crate alloc;
 
-use alloc::sync::Arc;
+use alloc::{
+    string::{String, ToString},
+    sync::Arc,
+    vec::Vec,
+};
 
 use burrow::{
     net::{Error, TcpListener, TcpStream},
     prelude::*,
     sync::WaitGroup,
+    time::{self, Duration},
 };
 
 fn serve(conn: TcpStream) -> Result<(), Error> {
@@ -38,6 +43,20 @@ fn client(k: u8) -> Result<u64, Error> {
     Ok(100)
 }
 
+/// Says a line to somebody outside and returns the answer. `OPTS=dial=10.0.2.2:9000` is port 9000 of the host.
+fn dial(at: &str) -> Result<String, Error> {
+    let conn = loop {
+        match TcpStream::connect(at) {
+            Err(Error::Unreachable) => time::sleep(Duration::from_millis(50)), // no address yet
+            r => break r?,
+        }
+    };
+    conn.write_all(b"hello from the guest\n")?;
+    let mut answer = Vec::new();
+    conn.read_to_end(&mut answer)?;
+    Ok(String::from_utf8_lossy(&answer).trim().to_string())
+}
+
 #[burrow::main]
 fn main() {
     let listener = TcpListener::bind(":7").expect("nobody else has port 7");
@@ -59,6 +78,9 @@ fn main() {
     wg.wait();
     let total: u64 = (0..16).filter_map(|_| replies.recv()).sum();
     println!("echoed {total} messages");
+    if let Some(at) = burrow::opts::get("dial") {
+        println!("{}", dial(at).expect("somebody listens there"));
+    }
     if burrow::opts::flag("serve") {
         println!("serving on port 7");
         burrow::select! {}

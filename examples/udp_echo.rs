@@ -13,8 +13,8 @@ use burrow::{
 
 #[burrow::main]
 fn main() {
-    let server = UdpSocket::bind("127.0.0.1:7").expect("nobody else has port 7");
-    let at = server.local_addr();
+    let server = UdpSocket::bind(":7").expect("nobody else has port 7");
+    let at = "127.0.0.1:7";
     go(move || {
         let mut buf = [0; 1500];
         while let Ok((n, from)) = server.recv_from(&mut buf) {
@@ -38,4 +38,8 @@ fn main() {
         }
     }
     println!("{answers} answers");
+    if burrow::opts::flag("serve") {
+        println!("serving on port 7");
+        burrow::select! {}
+    }
 }

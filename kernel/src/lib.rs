@@ -32,9 +32,10 @@
 //! | [`sync`] | what parks the *goroutine*, and what needs no parking | [`sync::Mutex`], [`sync::WaitGroup`], [`errgroup`], [`atomic::Value`] … |
 //! | [`time`] | clock, timers per P, sleep | [`time::sleep`], [`time::Instant`], [`time::Timer`], [`time::Ticker`] |
 //! | [`context`] | deadlines and cancellation that travel down a tree of calls | [`context::Context`] |
+//! | [`net`] | sockets, the netpoller, devices | [`net::TcpListener`], [`net::TcpStream`], [`net::UdpSocket`] |
 //! | [`test`](mod@test) | tests that run inside the machine | [`#[burrow::test]`](macro@test), [`test_main!`] |
 //!
-//! Imports go down the table's order of layers, `arch ← lock ← mem ← sched ← {panic, chan, sync, time} ← context`; where a lower
+//! Imports go down the table's order of layers, `arch ← lock ← mem ← sched ← {panic, chan, sync, time} ← {context, net}`; where a lower
 //! room needs an upper one it owns a hook that is filled in at boot. `docs/architecture.md` has the picture,
 //! `docs/hacking.md` the full vocabulary, lock ranks and how to find a bug.
 //!

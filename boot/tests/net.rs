@@ -1,0 +1,199 @@
+//! The network as a host sees it: real clients of Linux against guests, through QEMU's user network on 127.0.0.1.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::{Shutdown, TcpListener, TcpStream, UdpSocket},
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::Mutex,
+    time::{Duration, Instant},
+};
+
+/// How long something may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// One machine at a time: several starve each other on a small host.
+static ONE: Mutex<()> = Mutex::new(());
+
+/// A guest that runs an example with a port of the host leading to it.
+struct Guest {
+    machine: Child,
+    output: BufReader<std::process::ChildStdout>,
+}
+
+impl Guest {
+    fn boot(example: &str, net: &str, flags: &[&str]) -> Guest {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .parent()
+            .expect("in the tree");
+        let status = Command::new("cargo")
+            .args(["build", "--quiet", "-p", "burrow-tests", "--example", example])
+            .current_dir(root)
+            .env_remove("CARGO_TARGET_DIR")
+            .env_remove("RUSTFLAGS")
+            .status()
+            .expect("cargo runs");
+        assert!(status.success(), "the example builds");
+        let mut runner = Command::new(env!("CARGO_BIN_EXE_burrow-boot"));
+        for name in [
+            "SMP", "MEM", "SEED", "DET", "BOOT", "MACHINE", "ICOUNT", "TIMEOUT", "OPTS", "NET", "INTX",
+        ] {
+            runner.env_remove(name);
+        }
+        let mut machine = runner
+            .arg("run")
+            .arg(root.join("target/x86_64-burrow/debug/examples").join(example))
+            .args(["--timeout", "120", "--net", net])
+            .args(flags)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the runner starts");
+        let output = BufReader::new(machine.stdout.take().expect("piped"));
+        Guest { machine, output }
+    }
+
+    /// Reads until a line contains `text`; the runner's time limit ends a wait for what never comes.
+    fn says(&mut self, text: &str) {
+        let mut seen = String::new();
+        loop {
+            let from = seen.len();
+            let n = self.output.read_line(&mut seen).expect("text");
+            assert!(n > 0, "{text:?} never appeared in:\n{seen}");
+            if seen[from..].contains(text) {
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        let _ = self.machine.kill();
+        let _ = self.machine.wait();
+    }
+}
+
+fn free_port() -> u16 {
+    let l = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    l.local_addr().expect("bound").port()
+}
+
+/// QEMU accepts before the guest has an address: a connection counts once it echoes.
+fn connect(port: u16) -> TcpStream {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Ok(mut s) = TcpStream::connect(("127.0.0.1", port)) {
+            s.set_nodelay(true).expect("a socket");
+            s.set_read_timeout(Some(Duration::from_secs(10)))
+                .expect("a socket");
+            let mut back = [0; 5];
+            if s.write_all(b"hello").is_ok() && s.read_exact(&mut back).is_ok() && &back == b"hello" {
+                return s;
+            }
+        }
+        assert!(Instant::now() < end, "nobody answers on port {port}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+fn echo(flags: &[&str]) {
+    let _one = ONE.lock().unwrap_or_else(|e| e.into_inner());
+    let port = free_port();
+    let mut guest = Guest::boot(
+        "tcp_echo",
+        &format!("{port}:7"),
+        &[flags, &["--opts", "serve"]].concat(),
+    );
+    guest.says("serving on port 7");
+    let mut conns: Vec<_> = (0..16).map(|_| connect(port)).collect();
+    for round in 0..10u8 {
+        for (i, c) in conns.iter_mut().enumerate() {
+            let message = [round ^ i as u8; 64];
+            c.write_all(&message).expect("open");
+            let mut back = [0; 64];
+            c.read_exact(&mut back).expect("echoed");
+            assert_eq!(back, message);
+        }
+    }
+    // A megabyte there and back while it is still being written.
+    let data: Vec<u8> = (0..1 << 20)
+        .map(|i: u32| (i.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect();
+    let mut writer = conns[0].try_clone().expect("a socket");
+    let sent = data.clone();
+    let writing = std::thread::spawn(move || writer.write_all(&sent));
+    let mut back = vec![0; data.len()];
+    conns[0].read_exact(&mut back).expect("echoed");
+    assert!(back == data, "a megabyte came back changed");
+    writing.join().expect("no panic").expect("written");
+    for c in &mut conns {
+        c.shutdown(Shutdown::Write).expect("open");
+        assert_eq!(c.read(&mut [0; 8]).expect("closed in order"), 0);
+    }
+}
+
+#[test]
+fn echo_by_message_interrupts() {
+    echo(&["--smp", "4"]);
+}
+
+#[test]
+fn echo_by_line_interrupts() {
+    echo(&["--smp", "2", "--intx", "1"]);
+}
+
+#[test]
+fn echo_on_pc_with_one_core() {
+    echo(&["--smp", "1", "--machine", "pc"]);
+}
+
+#[test]
+fn echo_on_microvm() {
+    echo(&["--smp", "2", "--machine", "microvm"]);
+}
+
+#[test]
+fn datagrams() {
+    let _one = ONE.lock().unwrap_or_else(|e| e.into_inner());
+    let port = free_port();
+    let mut guest = Guest::boot("udp_echo", &format!("udp:{port}:7"), &["--opts", "serve"]);
+    guest.says("serving on port 7");
+    let s = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    s.set_read_timeout(Some(Duration::from_millis(500)))
+        .expect("a socket");
+    let (mut answers, mut buf, end) = (0, [0; 1500], Instant::now() + PATIENCE);
+    while answers < 20 {
+        assert!(Instant::now() < end, "only {answers} answers");
+        s.send_to(&[answers; 1000], ("127.0.0.1", port)).expect("sent");
+        if let Ok((n, _)) = s.recv_from(&mut buf) {
+            assert_eq!(n, 1000);
+            answers += u8::from(buf[0] == answers);
+        }
+    }
+}
+
+/// The guest opens the connection: it asks for an address by DHCP, then for the gateway's by ARP.
+#[test]
+fn the_guest_dials_out() {
+    let _one = ONE.lock().unwrap_or_else(|e| e.into_inner());
+    let l = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = l.local_addr().expect("bound").port();
+    let serving = std::thread::spawn(move || {
+        let (mut s, _) = l.accept().expect("the guest dials");
+        let mut line = String::new();
+        BufReader::new(s.try_clone().expect("a socket"))
+            .read_line(&mut line)
+            .expect("a line");
+        s.write_all(line.to_uppercase().as_bytes()).expect("open");
+    });
+    let other = free_port();
+    let mut guest = Guest::boot(
+        "tcp_echo",
+        &format!("{other}:7"),
+        &["--opts", &format!("dial=10.0.2.2:{port}")],
+    );
+    guest.says("HELLO FROM THE GUEST");
+    serving.join().expect("served");
+}
