@@ -14,14 +14,13 @@ pub fn lo_tcp_echo64(n: usize) -> (usize, Duration) {
     let l = TcpListener::bind("127.0.0.1:0").expect("the loopback link is always there");
     let addr = l.local_addr();
     go(move || {
-        while let Ok((conn, _)) = l.accept() {
+        if let Ok((conn, _)) = l.accept() {
             let mut buf = [0; 64];
             while let Ok(n @ 1..) = conn.read(&mut buf) {
                 if conn.write_all(&buf[..n]).is_err() {
                     break;
                 }
             }
-            return;
         }
     });
     let conn = TcpStream::connect(addr).expect("it listens");
