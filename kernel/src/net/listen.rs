@@ -58,9 +58,14 @@ impl Stack {
             all.any(|l| overlap(l.at.ip(), at.ip()))
         };
         let at = if at.port() == 0 {
-            let free = (0..16384).map(|_| self.ephemeral(at.ip()));
-            let mut free = free.collect::<alloc::vec::Vec<_>>().into_iter();
-            free.find(|&a| !taken(self, a)).ok_or(Error::AddrInUse)?
+            let mut free = self.ephemeral(at.ip());
+            for _ in 0..16384 {
+                if !taken(self, free) {
+                    break;
+                }
+                free = self.ephemeral(at.ip());
+            }
+            free
         } else {
             at
         };

@@ -322,6 +322,15 @@ impl Stack {
         self.socks.get_mut(id as usize)?.as_deref_mut()
     }
 
+    /// Every connection, with its number.
+    pub(super) fn connections(&self) -> impl Iterator<Item = (u32, &Connection)> {
+        let all = self.socks.iter().enumerate();
+        all.filter_map(|(i, s)| match &s.as_ref()?.kind {
+            Kind::Tcp(c) => Some((i as u32, c)),
+            _ => None,
+        })
+    }
+
     /// Forgets a socket that is registered nowhere any more.
     pub(super) fn remove(&mut self, id: u32) {
         if self.socks[id as usize].take().is_some() {
@@ -420,7 +429,7 @@ impl Stack {
         self.show(n, to, frame, now);
         if let Some(id) = to {
             self.settle(id, resets, wakes);
-            self.plan(id, now);
+            self.plan(id, now, true);
         }
     }
 
@@ -456,17 +465,20 @@ impl Stack {
         sock.dirty = false;
         let nic = &mut self.nics[sock.nic];
         let mut feed = Feed::new(&mut *nic.link, None);
+        let mut sent = false;
         // not a spin: a socket's window and buffer are bounded
-        while nic.iface.poll_egress(clock(now), &mut feed, &mut sock.set) != PollResult::None {}
+        while nic.iface.poll_egress(clock(now), &mut feed, &mut sock.set) != PollResult::None {
+            sent = true;
+        }
         if feed.asked && nic.asking.try_reserve(1).is_ok() {
             nic.asking.push(id);
         }
         self.settle(id, false, wakes);
-        self.plan(id, now);
+        self.plan(id, now, sent);
     }
 
-    /// When must the socket be looked at next?
-    fn plan(&mut self, id: u32, now: u64) {
+    /// When must the socket be looked at next? Without `progress` not at once, whatever it says.
+    fn plan(&mut self, id: u32, now: u64, progress: bool) {
         let Some(Some(sock)) = self.socks.get_mut(id as usize) else {
             return;
         };
@@ -474,13 +486,13 @@ impl Stack {
         let mut at = match nic.iface.poll_at(clock(now), &sock.set) {
             None => u64::MAX,
             Some(at) if at <= clock(now) => {
-                if nic.link.has_room() {
+                if progress && nic.link.has_room() {
                     if !core::mem::replace(&mut sock.dirty, true) {
                         self.dirty.push_back(id);
                     }
                     return;
                 }
-                now + 1_000_000 // the link is full: soon
+                now + 1_000_000 // the link is full, or the packet has nowhere to go: soon
             }
             // Rounded up: the stack counts microseconds.
             Some(at) => at.total_micros() as u64 * 1000 + 999,

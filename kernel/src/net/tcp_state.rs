@@ -355,9 +355,10 @@ impl Stack {
         self.mark(id);
     }
 
-    /// Half-open connections of a listener that goes.
+    /// A half-open connection of a listener that goes.
     pub(super) fn half_open_of(&mut self, l: u32) -> Option<u32> {
-        let mut ids = self.tuples.values().copied().collect::<Vec<_>>().into_iter();
-        ids.find(|&id| self.connection(id).listener == Some(l))
+        self.connections()
+            .find(|(_, c)| c.listener == Some(l))
+            .map(|(id, _)| id)
     }
 }
