@@ -32,6 +32,7 @@ mod dhcp;
 mod error;
 mod faults;
 mod hash;
+mod io;
 mod link;
 mod listen;
 pub(crate) mod poll;

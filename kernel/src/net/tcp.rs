@@ -318,6 +318,18 @@ impl TcpStream {
         })
     }
 
+    /// Asks a silent peer every so often whether it is still there (at first every minute); after three minutes without
+    /// an answer the connection fails with [`Error::TimedOut`]. `None`: silence is fine for ever.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn set_keepalive(&self, every: Option<Duration>) -> Result<(), Error> {
+        self.conn.with(|s, id| {
+            s.keep_alive(id, every);
+            Ok(())
+        })
+    }
+
     /// This side's address.
     pub fn local_addr(&self) -> SocketAddr {
         self.conn.local

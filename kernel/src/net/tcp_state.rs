@@ -33,8 +33,8 @@ use crate::sched;
 /// Bytes of each connection's buffers, one each way.
 const BUFFER: usize = 4096;
 /// A peer that answers nothing for so long is gone; silent connections are asked this often.
-const GONE_AFTER: Duration = Duration::from_secs(120);
-const ASK_EVERY: Duration = Duration::from_secs(30);
+const GONE_AFTER: Duration = Duration::from_secs(180);
+const ASK_EVERY: Duration = Duration::from_secs(60);
 const SECOND: u64 = 1_000_000_000;
 const HALF_OPEN_FOR: u64 = 10 * SECOND;
 const ORPHAN_FOR: u64 = 60 * SECOND;
@@ -52,6 +52,8 @@ pub(super) struct Connection {
     /// Why it ended, if not in peace.
     pub(super) error: Option<Error>,
     was: State,
+    /// Bytes taken since the peer was last offered a larger window.
+    taken: usize,
     /// It is reset at this time (ns).
     pub(super) expires: u64,
 }
@@ -113,6 +115,7 @@ impl Stack {
             orphan: false,
             error: None,
             was: s.state(),
+            taken: 0,
             expires: u64::MAX,
         };
         let id = self.add(nic, s, Kind::Tcp(c), PollDesc::new())?;
@@ -299,11 +302,18 @@ impl Stack {
     /// Takes what has arrived. `Ok(None)`: nothing yet; `Ok(Some(0))`: the end.
     pub(super) fn recv(&mut self, id: u32, buf: &mut [u8]) -> Result<Option<usize>, Error> {
         let s = self.sock(id).tcp();
+        let queued = s.recv_queue();
         match s.recv_slice(buf) {
             Ok(0) => Ok(None),
             Ok(n) => {
-                // The window has opened: the peer hears of it, if that is worth a packet.
-                self.mark(id);
+                // The peer hears of the larger window only when it has doubled, which takes half a buffer: for less
+                // there is nothing to send, and nothing to ask.
+                let c = self.connection(id);
+                c.taken += n;
+                if c.taken >= BUFFER / 2 || queued >= BUFFER / 2 {
+                    c.taken = 0;
+                    self.mark(id);
+                }
                 Ok(Some(n))
             }
             Err(RecvError::Finished) => Ok(Some(0)),
@@ -324,6 +334,15 @@ impl Stack {
             }
             Err(_) => Err(self.connection(id).error.unwrap_or(Error::BrokenPipe)),
         }
+    }
+
+    /// See `TcpStream::set_keepalive`.
+    pub(super) fn keep_alive(&mut self, id: u32, every: Option<core::time::Duration>) {
+        let s = self.sock(id).tcp();
+        let every = every.map(|d| Duration::from_micros(d.as_micros().clamp(1_000, 1 << 50) as u64));
+        s.set_keep_alive(every);
+        s.set_timeout(every.map(|e| GONE_AFTER.max(e * 3)));
+        self.mark(id);
     }
 
     /// Sends a FIN after what was written.
