@@ -23,37 +23,61 @@
 //! Read in this order: `poll` (where a goroutine waits for a socket), `stack` (who polls, who wakes whom), `demux`,
 //! `tcp_state` and `listen` (a connection's life), `deadlines` and `alarm` (time), `link` (frames), then the handles that
 //! programs hold: `tcp` and `udp`. The loopback link (127.0.0.1 and ::1) is always there.
+//!
+//! Under loom only `poll` is there: the stack has a static lock, which loom has not, and nothing to interleave.
 
+#[cfg(not(loom))]
 mod addr;
+#[cfg(not(loom))]
 mod alarm;
+#[cfg(not(loom))]
 mod deadlines;
+#[cfg(not(loom))]
 mod demux;
+#[cfg(not(loom))]
 mod dhcp;
+#[cfg(not(loom))]
 mod error;
+#[cfg(not(loom))]
 mod faults;
+#[cfg(not(loom))]
 mod hash;
+#[cfg(not(loom))]
 mod io;
+#[cfg(not(loom))]
 mod link;
+#[cfg(not(loom))]
 mod listen;
 pub(crate) mod poll;
+#[cfg(not(loom))]
 mod stack;
 #[cfg(target_os = "none")]
 mod start;
+#[cfg(not(loom))]
 mod tcp;
+#[cfg(not(loom))]
 mod tcp_state;
 #[cfg(all(test, not(loom)))]
 mod tests;
+#[cfg(not(loom))]
 mod turn;
+#[cfg(not(loom))]
 mod udp;
 #[cfg(target_os = "none")]
 mod virtio;
 
+#[cfg(not(loom))]
 pub use addr::ToAddr;
+#[cfg(not(loom))]
 pub use error::Error;
+#[cfg(not(loom))]
 #[doc(hidden)] // for tests
 pub use faults::{Faults, add_faulty_link};
+#[cfg(not(loom))]
 pub use stack::{Stats, local_addrs, stats};
 #[cfg(target_os = "none")]
 pub(crate) use start::init;
+#[cfg(not(loom))]
 pub use tcp::{ReadHalf, Shutdown, TcpListener, TcpStream, WriteHalf};
+#[cfg(not(loom))]
 pub use udp::UdpSocket;
