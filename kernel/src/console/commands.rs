@@ -82,6 +82,15 @@ const COMMANDS: &[Command] = &[
         run: |_, args| mem::mem(args),
     },
     Command {
+        name: "net",
+        args: "",
+        about: "addresses of this machine, sockets and counters",
+        run: |_, _| {
+            net();
+            Ok(())
+        },
+    },
+    Command {
         name: "run",
         args: "NAME",
         about: "run a program; without a name, list them",
@@ -109,6 +118,21 @@ fn help() {
         crate::println!("  {:<16} {}", alloc::format!("{} {}", c.name, c.args), c.about);
     }
     crate::println!("  {:<16} dump all goroutines, at any time", "Ctrl-\\");
+}
+
+fn net() {
+    for ip in crate::net::local_addrs() {
+        crate::println!("addr {ip}");
+    }
+    let s = crate::net::stats();
+    crate::println!(
+        "sockets={} opened={} accepted={} refused={} frames_in={}",
+        s.sockets,
+        s.active_opens,
+        s.passive_opens,
+        s.refused_opens,
+        s.frames_in
+    );
 }
 
 fn do_top(_: &[Program], args: &[&str]) -> Result<(), Refusal> {
