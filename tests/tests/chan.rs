@@ -8,7 +8,7 @@ use alloc::{sync::Arc, vec, vec::Vec};
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use burrow::{
-    Chan, RecvTimeoutError, Select, TryRecvError, TrySendError, chan, go, select, spawn,
+    Chan, RecvTimeoutError, Select, TryRecvError, TrySendError, chan, go, runtime, select, spawn,
     sync::WaitGroup,
     time::{Duration, Instant, sleep},
     yield_now,
@@ -110,7 +110,10 @@ fn waiters_are_served_in_order() {
     for i in 0..10 {
         let (rx, out) = (ch.receiver(), out.sender());
         go(move || out.send((i, rx.recv())));
-        sleep(Duration::from_millis(2)); // until it waits
+        // Until it waits: the next one must come after it, however long a busy host keeps us off.
+        while runtime::sched_detail().matches("(chan receive)").count() <= i as usize {
+            yield_now();
+        }
     }
     for i in 0..10 {
         ch.send(i);
