@@ -17,6 +17,7 @@ mod plain {
         let mut links = vec![];
         assert_eq!(o.free(6, 1, |h| links.push(h)), Freed::Pushed);
         assert_eq!(o.free(7, 4, |h| links.push(h)), Freed::Pushed);
+        links.dedup(); // a weak exchange may fail for nothing, and the link is written again
         assert_eq!(links, [0, 2]);
         assert!(!o.give_up_full(5));
         assert_eq!(o.take_remote(), (5, 2));
