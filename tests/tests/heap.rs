@@ -17,7 +17,7 @@ use burrow::{
     runtime::{self, MemStats},
     spawn, time,
 };
-use burrow_tests::Rng;
+use burrow_tests::{Rng, touch};
 
 burrow::test_main!();
 
@@ -383,14 +383,6 @@ fn fragmented_memory_is_usable_again() {
             .unwrap_or_else(|e| panic!("{e}: {}", runtime::read_mem_stats()));
         burrow::println!("one block of {big} bytes");
     });
-}
-
-/// Uses `kib` KiB of stack.
-#[inline(never)]
-fn touch(kib: usize) -> usize {
-    let mut page = [0u8; 1024];
-    core::hint::black_box(&mut page);
-    if kib == 0 { 0 } else { 1 + touch(kib - 1) }
 }
 
 /// Free pages go back by themselves after a while.

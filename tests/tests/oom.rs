@@ -19,6 +19,7 @@ use burrow::{
     sync::{Mutex, WaitGroup},
     time,
 };
+use burrow_tests::touch;
 
 burrow::test_main!();
 
@@ -258,14 +259,6 @@ fn without_any_frame() {
         }
         assert_eq!(spawn(|| touch(200)).join().expect("there is memory again"), 200);
     });
-}
-
-/// Uses `kib` KiB of stack.
-#[inline(never)]
-fn touch(kib: usize) -> usize {
-    let mut page = [0u8; 1024];
-    core::hint::black_box(&mut page);
-    if kib == 0 { 0 } else { 1 + touch(kib - 1) }
 }
 
 /// Memory that dead goroutines and free heap pages hold is found before an allocation fails.

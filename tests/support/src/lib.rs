@@ -131,6 +131,14 @@ impl Default for Parker {
     }
 }
 
+/// Uses `kib` KiB of stack; returns `kib`.
+#[inline(never)]
+pub fn touch(kib: usize) -> usize {
+    let mut page = [0u8; 1024];
+    core::hint::black_box(&mut page);
+    if kib == 0 { 0 } else { 1 + touch(kib - 1) }
+}
+
 /// Keeps the core busy for about `d` without calling into the runtime's slow paths.
 pub fn spin_for(d: Duration) {
     let end = Instant::now() + d;
