@@ -15,7 +15,9 @@ use super::{
     backing,
     classes::PAGE,
     global::KernelHeap,
-    mcache, mheap, scavenge,
+    mcache, mheap,
+    pages::tests::Rng,
+    scavenge,
     stats::{self, MemStats},
 };
 use crate::arch::set_mcache;
@@ -58,14 +60,7 @@ fn all_came_back(before: &MemStats) {
     assert_eq!(now.heap_sys, now.heap_idle + now.heap_inuse);
 }
 
-struct Rng(u64);
 impl Rng {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % n as u64) as usize
-    }
     /// 1 B to 4 MiB, small ones more often; alignments to 1 MiB, mostly small.
     fn layout(&mut self) -> Layout {
         let bits = match self.below(100) {

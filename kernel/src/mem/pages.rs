@@ -451,4 +451,4 @@ fn merge(kids: &[Summary], full: u32) -> Summary {
 
 #[cfg(test)]
 #[path = "pages_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -7,9 +7,10 @@ fn pages(chunks: usize) -> PageAlloc {
     )
 }
 
-struct Rng(u64);
+/// xorshift64, for the tests of the heap as well.
+pub(in crate::mem) struct Rng(pub(in crate::mem) u64);
 impl Rng {
-    fn below(&mut self, n: usize) -> usize {
+    pub(in crate::mem) fn below(&mut self, n: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
