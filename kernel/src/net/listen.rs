@@ -8,7 +8,8 @@ use super::{
     Error,
     demux::Tuple,
     poll::PollDesc,
-    stack::{Kind, Stack, Wakes, wake_reader},
+    round::{Wakes, wake_reader},
+    stack::{Kind, Stack},
 };
 
 /// Connections that wait to be accepted, half-open ones included; what comes beyond is not answered, so the peer asks

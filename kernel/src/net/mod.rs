@@ -20,9 +20,9 @@
 //! assert_eq!((conn.read_full(&mut buf), &buf), (Ok(4), b"echo"));
 //! ```
 //!
-//! Read in this order: `poll` (where a goroutine waits for a socket), `stack` (who polls, who wakes whom), `demux`,
+//! Read in this order: `poll` (where a goroutine waits for a socket), `stack` (who polls, who wakes whom) and its `round`, `demux`,
 //! `tcp_state` and `listen` (a connection's life), `deadlines` and `alarm` (time), `link` (frames), then the handles that
-//! programs hold: `tcp` and `udp`. The loopback link (127.0.0.1 and ::1) is always there.
+//! programs hold: `tcp`, `listener` and `udp`. The loopback link (127.0.0.1 and ::1) is always there.
 //!
 //! Under loom only `poll` is there: the stack has a static lock, which loom has not, and nothing to interleave.
 
@@ -40,6 +40,10 @@ mod dhcp;
 mod error;
 #[cfg(not(loom))]
 mod faults;
+#[cfg(all(test, not(loom)))]
+mod fuzz;
+#[cfg(not(loom))]
+mod halves;
 #[cfg(not(loom))]
 mod hash;
 #[cfg(not(loom))]
@@ -48,7 +52,11 @@ mod io;
 mod link;
 #[cfg(not(loom))]
 mod listen;
+#[cfg(not(loom))]
+mod listener;
 pub(crate) mod poll;
+#[cfg(not(loom))]
+mod round;
 #[cfg(not(loom))]
 mod stack;
 #[cfg(target_os = "none")]
@@ -74,10 +82,14 @@ pub use error::Error;
 #[doc(hidden)] // for tests
 pub use faults::{Faults, add_faulty_link};
 #[cfg(not(loom))]
+pub use halves::{ReadHalf, WriteHalf};
+#[cfg(not(loom))]
+pub use listener::TcpListener;
+#[cfg(not(loom))]
 pub use stack::{Stats, local_addrs, stats};
 #[cfg(target_os = "none")]
 pub(crate) use start::init;
 #[cfg(not(loom))]
-pub use tcp::{ReadHalf, Shutdown, TcpListener, TcpStream, WriteHalf};
+pub use tcp::{Shutdown, TcpStream};
 #[cfg(not(loom))]
 pub use udp::UdpSocket;

@@ -1,4 +1,4 @@
-//! TCP for programs: [`TcpListener`], [`TcpStream`] and its halves.
+//! TCP for programs: [`TcpStream`]. (`listener` has who accepts, `halves` its two halves.)
 //!
 //! Blocking calls on goroutines: each tries under the stack's lock and, if there is nothing to be had, waits on the
 //! socket's `PollDesc`. A direction is used by one goroutine at a time; others queue on `reading` or `writing`. Closing
@@ -9,7 +9,7 @@ use alloc::sync::Arc;
 use core::{fmt, net::SocketAddr};
 
 use super::{
-    Error, ToAddr,
+    Error, ReadHalf, ToAddr, WriteHalf,
     addr::destination,
     poll::{Mode, PollDesc},
     stack,
@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// What the handles of one connection share.
-struct Conn {
+pub(super) struct Conn {
     id: u32,
     pd: Arc<PollDesc>,
     local: SocketAddr,
@@ -35,7 +35,7 @@ struct Conn {
 }
 
 impl Conn {
-    fn new(id: u32, pd: Arc<PollDesc>, t: super::demux::Tuple) -> Arc<Conn> {
+    pub(super) fn new(id: u32, pd: Arc<PollDesc>, t: super::demux::Tuple) -> Arc<Conn> {
         Arc::new(Conn {
             id,
             pd,
@@ -177,6 +177,10 @@ pub struct TcpStream {
 }
 
 impl TcpStream {
+    pub(super) fn new(conn: Arc<Conn>) -> Self {
+        Self { conn }
+    }
+
     /// Opens a connection; waits until it is open or refused.
     ///
     /// # Errors
@@ -354,169 +358,5 @@ impl TcpStream {
     /// ```
     pub fn into_split(self) -> (ReadHalf, WriteHalf) {
         (ReadHalf(self.clone()), WriteHalf(self))
-    }
-}
-
-/// The reading half of a connection.
-#[derive(Debug)]
-pub struct ReadHalf(TcpStream);
-
-impl ReadHalf {
-    /// See [`TcpStream::read`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn read(&self, buf: &mut [u8]) -> Result<usize, Error> {
-        self.0.read(buf)
-    }
-
-    /// The whole connection.
-    pub fn stream(&self) -> &TcpStream {
-        &self.0
-    }
-}
-
-/// The writing half of a connection; dropping it shuts writing down.
-#[derive(Debug)]
-pub struct WriteHalf(TcpStream);
-
-impl WriteHalf {
-    /// See [`TcpStream::write`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn write(&self, buf: &[u8]) -> Result<usize, Error> {
-        self.0.write(buf)
-    }
-
-    /// See [`TcpStream::write_all`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn write_all(&self, buf: &[u8]) -> Result<(), Error> {
-        self.0.write_all(buf)
-    }
-
-    /// The whole connection.
-    pub fn stream(&self) -> &TcpStream {
-        &self.0
-    }
-}
-
-impl Drop for WriteHalf {
-    fn drop(&mut self) {
-        let _ = self.0.shutdown(Shutdown::Write);
-    }
-}
-
-/// What the handles of one listener share.
-struct Listening {
-    l: u32,
-    pd: Arc<PollDesc>,
-    at: SocketAddr,
-    accepting: Turn,
-    released: AtomicBool,
-}
-
-impl Listening {
-    fn close(&self) -> Result<(), Error> {
-        self.pd.close();
-        stack::with(|s| {
-            if self.released.swap(true, Ordering::Relaxed) {
-                return Err(Error::Closed);
-            }
-            s.unlisten(self.l);
-            Ok(())
-        })
-    }
-}
-
-impl Drop for Listening {
-    fn drop(&mut self) {
-        let _ = self.close();
-    }
-}
-
-/// Accepts TCP connections. Clones are the same listener; dropping the last one closes it.
-///
-/// ```
-/// use burrow::net::{Error, TcpListener};
-/// let l = TcpListener::bind("127.0.0.1:0").unwrap();
-/// let other = l.clone();
-/// let h = burrow::spawn(move || other.accept().map(|_| ()));
-/// l.close().unwrap();
-/// assert_eq!(h.join().unwrap(), Err(Error::Closed));
-/// ```
-#[derive(Clone)]
-pub struct TcpListener {
-    inner: Arc<Listening>,
-}
-
-impl TcpListener {
-    /// Listens at `at`; port 0 is one that is free, `":80"` all addresses.
-    ///
-    /// # Errors
-    /// [`Error::AddrInUse`], [`Error::AddrNotAvailable`], [`Error::InvalidAddr`].
-    pub fn bind(at: impl ToAddr) -> Result<TcpListener, Error> {
-        let (l, pd, at) = stack::with(|s| s.listen(at.to_addr()?))?;
-        let inner = Listening {
-            l,
-            pd,
-            at,
-            accepting: Turn::new(),
-            released: AtomicBool::new(false),
-        };
-        Ok(TcpListener {
-            inner: Arc::new(inner),
-        })
-    }
-
-    /// Waits for a connection; returns it and who opened it.
-    ///
-    /// # Errors
-    /// [`Error::Closed`], [`Error::TimedOut`] once the deadline has passed.
-    pub fn accept(&self) -> Result<(TcpStream, SocketAddr), Error> {
-        let _turn = self.inner.accepting.take();
-        loop {
-            self.inner.pd.check(Mode::Read)?;
-            let got = stack::with(|s| match self.inner.released.load(Ordering::Relaxed) {
-                true => Err(Error::Closed),
-                false => Ok(s.accept(self.inner.l)),
-            })?;
-            if let Some((id, pd, tuple)) = got {
-                let conn = Conn::new(id, pd, tuple);
-                return Ok((TcpStream { conn }, tuple.remote));
-            }
-            self.inner.pd.wait(Mode::Read)?;
-        }
-    }
-
-    /// The connections, one after the other, until the listener is closed or its deadline passes.
-    pub fn incoming(&self) -> impl Iterator<Item = TcpStream> + '_ {
-        core::iter::from_fn(|| self.accept().ok().map(|(conn, _)| conn))
-    }
-
-    /// `accept` fails with [`Error::TimedOut`] from `when` on.
-    pub fn set_deadline(&self, when: Option<Instant>) {
-        self.inner.pd.set_deadline(Mode::Read, at(when));
-    }
-
-    /// Where it listens.
-    pub fn local_addr(&self) -> SocketAddr {
-        self.inner.at
-    }
-
-    /// Stops listening: waiting calls fail with [`Error::Closed`], connections not accepted yet are reset.
-    ///
-    /// # Errors
-    /// [`Error::Closed`] if it was closed.
-    pub fn close(&self) -> Result<(), Error> {
-        self.inner.close()
-    }
-}
-
-impl fmt::Debug for TcpListener {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TcpListener({})", self.inner.at)
     }
 }

@@ -26,7 +26,8 @@ use super::{
     deadlines::Who,
     demux::Tuple,
     poll::PollDesc,
-    stack::{Dropped, Kind, Stack, Wakes, wake},
+    round::{Dropped, Wakes, wake},
+    stack::{Kind, Stack},
 };
 use crate::sched;
 

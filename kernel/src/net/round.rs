@@ -1,0 +1,244 @@
+//! One round of polling: frames in, deadlines, frames out (see `stack` for who polls, and why each socket is alone).
+//!
+//! A round handles at most `BUDGET` frames and sockets, because preemption is off under the lock. Who may go on is
+//! collected in `Wakes` and readied by the caller after the lock is released.
+#![forbid(unsafe_code)]
+
+use core::net::IpAddr;
+
+use smoltcp::{iface::PollResult, socket::udp};
+
+use super::{
+    deadlines::Who,
+    demux::{Carries, Tuple, look},
+    link::Feed,
+    poll::{Mode, PollDesc},
+    stack::{Kind, Stack, clock},
+};
+use crate::sched::{self, GPtr};
+
+/// Frames and sockets handled before the lock is let go.
+const BUDGET: usize = 48;
+/// Goroutines one round may wake: each frame and each socket wakes two at most, and a listener's.
+pub(super) type Wakes = heapless::Vec<GPtr, { 3 * BUDGET + 16 }>;
+
+impl Stack {
+    /// One round: frames in, deadlines, frames out, until nothing is left or the budget is spent (`true`).
+    pub(super) fn round(&mut self, wakes: &mut Wakes) -> bool {
+        let mut left = BUDGET;
+        let now = sched::now_ns();
+        if now >= self.alarm_at {
+            self.alarm_at = u64::MAX;
+        }
+        loop {
+            let before = left;
+            for n in 0..self.nics.len() {
+                // not a spin: ends with the link's frames, or the budget
+                while left > 0 {
+                    let Some(frame) = self.nics[n].link.receive() else {
+                        break;
+                    };
+                    left -= 1;
+                    self.stats.frames_in += 1;
+                    self.ingress(n, &frame, now, wakes);
+                    self.nics[n].link.recycle(frame);
+                }
+            }
+            while left > 0
+                && let Some(who) = self.deadlines.due(now)
+            {
+                left -= 1;
+                self.deadline(who);
+            }
+            // Those marked meanwhile wait for the next turn of the outer loop, or a socket whose link is full would
+            // keep us here.
+            for _ in 0..self.dirty.len() {
+                if left == 0 {
+                    break;
+                }
+                let Some(id) = self.dirty.pop_front() else { break };
+                left -= 1;
+                self.egress(id, now, wakes);
+            }
+            if left == 0 || before == left {
+                break;
+            }
+        }
+        for nic in &mut self.nics {
+            nic.link.flush();
+        }
+        if let Some(first) = self.deadlines.first()
+            && first < self.alarm_at
+        {
+            self.alarm_at = first;
+            self.alarm.set(first);
+        }
+        left == 0
+    }
+
+    pub(super) fn ingress(&mut self, n: usize, frame: &[u8], now: u64, wakes: &mut Wakes) {
+        let medium = self.nics[n].link.capabilities().medium;
+        let mut resets = false;
+        let to = match look(medium, frame) {
+            Carries::Tcp {
+                tuple,
+                opens,
+                resets: r,
+            } => {
+                resets = r;
+                match self.segment_for(n, tuple, opens) {
+                    Ok(to) => to,
+                    Err(Dropped) => return,
+                }
+            }
+            Carries::Udp(tuple) => self.datagram_for(tuple),
+            Carries::Neighbor => {
+                self.show(n, None, frame, now);
+                for id in core::mem::take(&mut self.nics[n].asking) {
+                    if self.try_sock(id).is_some() {
+                        self.mark(id);
+                    }
+                }
+                return;
+            }
+            Carries::Other => None,
+        };
+        self.show(n, to, frame, now);
+        if let Some(id) = to {
+            self.settle(id, resets, wakes);
+            self.plan(id, now, true);
+        }
+    }
+
+    /// Shows a frame to one socket, or to the interface alone.
+    fn show(&mut self, n: usize, to: Option<u32>, frame: &[u8], now: u64) {
+        let nic = &mut self.nics[n];
+        let set = match to {
+            Some(id) => match self.socks.get_mut(id as usize) {
+                Some(Some(s)) => &mut s.set,
+                _ => &mut self.nobody,
+            },
+            None => &mut self.nobody,
+        };
+        let mut feed = Feed::new(&mut *nic.link, Some(frame));
+        nic.iface.poll_ingress_single(clock(now), &mut feed, set);
+    }
+
+    /// A deadline came up: is it still meant?
+    fn deadline(&mut self, who: Who) {
+        if let Some(s) = self.try_sock(who.index)
+            && s.generation == who.generation
+        {
+            s.timer_at = u64::MAX;
+            self.mark(who.index);
+        }
+    }
+
+    /// Sends what the socket has to send.
+    fn egress(&mut self, id: u32, now: u64, wakes: &mut Wakes) {
+        let Some(Some(sock)) = self.socks.get_mut(id as usize) else {
+            return;
+        };
+        sock.dirty = false;
+        let nic = &mut self.nics[sock.nic];
+        let mut feed = Feed::new(&mut *nic.link, None);
+        let mut sent = false;
+        // not a spin: a socket's window and buffer are bounded
+        while nic.iface.poll_egress(clock(now), &mut feed, &mut sock.set) != PollResult::None {
+            sent = true;
+        }
+        if feed.asked && nic.asking.try_reserve(1).is_ok() {
+            nic.asking.push(id);
+        }
+        self.settle(id, false, wakes);
+        self.plan(id, now, sent);
+    }
+
+    /// When must the socket be looked at next? Without `progress` not at once, whatever it says.
+    fn plan(&mut self, id: u32, now: u64, progress: bool) {
+        let Some(Some(sock)) = self.socks.get_mut(id as usize) else {
+            return;
+        };
+        let nic = &mut self.nics[sock.nic];
+        let mut at = match nic.iface.poll_at(clock(now), &sock.set) {
+            None => u64::MAX,
+            Some(at) if at <= clock(now) => {
+                if progress && nic.link.has_room() {
+                    if !core::mem::replace(&mut sock.dirty, true) {
+                        self.dirty.push_back(id);
+                    }
+                    return;
+                }
+                now + 1_000_000 // the link is full, or the packet has nowhere to go: soon
+            }
+            // Rounded up: the stack counts microseconds.
+            Some(at) => at.total_micros() as u64 * 1000 + 999,
+        };
+        if let Kind::Tcp(c) = &sock.kind {
+            at = at.min(c.expires);
+        }
+        if at < sock.timer_at {
+            let who = Who {
+                index: id,
+                generation: sock.generation,
+            };
+            if self.deadlines.add(at, who) {
+                sock.timer_at = at;
+            }
+        }
+    }
+
+    /// Tells the socket's goroutines what they can do now, and moves a connection along.
+    pub(super) fn settle(&mut self, id: u32, reset: bool, wakes: &mut Wakes) {
+        let sock = self.sock(id);
+        let (readable, writable) = match &sock.kind {
+            Kind::Tcp(_) => return self.settle_tcp(id, reset, wakes),
+            Kind::Udp => {
+                let s = sock.udp();
+                (s.can_recv(), s.can_send())
+            }
+            Kind::Dhcp => return self.settle_dhcp(id),
+        };
+        wake(&sock.pd, readable, writable, wakes);
+    }
+
+    fn datagram_for(&self, tuple: Tuple) -> Option<u32> {
+        let list = self.udp.get(&tuple.local.port())?;
+        let mut best = None;
+        for &id in list {
+            let Some(Some(s)) = self.socks.get(id as usize) else {
+                continue;
+            };
+            if matches!(s.kind, Kind::Dhcp) {
+                return Some(id);
+            }
+            let bound = s.set.get::<udp::Socket<'_>>(s.handle).endpoint().addr;
+            match bound {
+                Some(a) if IpAddr::from(a) == tuple.local.ip() => return Some(id),
+                Some(_) => {}
+                None => best = Some(id),
+            }
+        }
+        best
+    }
+}
+
+/// The frame is not for anybody, and not to be answered.
+pub(super) struct Dropped;
+
+/// Collects who may go on.
+pub(super) fn wake(pd: &PollDesc, readable: bool, writable: bool, wakes: &mut Wakes) {
+    for (is, mode) in [(readable, Mode::Read), (writable, Mode::Write)] {
+        if is
+            && let Some(g) = pd.ready(mode)
+            && wakes.push(g).is_err()
+        {
+            unreachable!("more goroutines woken than a round may")
+        }
+    }
+}
+
+/// Something changes for a listener.
+pub(super) fn wake_reader(pd: &PollDesc, wakes: &mut Wakes) {
+    wake(pd, true, false, wakes);
+}
