@@ -6,7 +6,7 @@ use alloc::{string::String, vec::Vec};
 use super::{
     input,
     line::{Editor, Typed},
-    mem, ps, top,
+    mem, net, ps, top,
 };
 use crate::{
     arch,
@@ -83,12 +83,9 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "net",
-        args: "",
-        about: "addresses of this machine, sockets and counters",
-        run: |_, _| {
-            net();
-            Ok(())
-        },
+        args: "[ping HOST|lookup NAME]",
+        about: "interfaces, connections, counters; ask a host, or for a name's addresses",
+        run: |_, args| net::net(args),
     },
     Command {
         name: "run",
@@ -118,21 +115,6 @@ fn help() {
         crate::println!("  {:<16} {}", alloc::format!("{} {}", c.name, c.args), c.about);
     }
     crate::println!("  {:<16} dump all goroutines, at any time", "Ctrl-\\");
-}
-
-fn net() {
-    for ip in crate::net::local_addrs() {
-        crate::println!("addr {ip}");
-    }
-    let s = crate::net::stats();
-    crate::println!(
-        "sockets={} opened={} accepted={} refused={} frames_in={}",
-        s.sockets,
-        s.active_opens,
-        s.passive_opens,
-        s.refused_opens,
-        s.frames_in
-    );
 }
 
 fn do_top(_: &[Program], args: &[&str]) -> Result<(), Refusal> {

@@ -1,12 +1,13 @@
 //! Addresses as callers like to write them.
 #![forbid(unsafe_code)]
 
+use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
-use super::Error;
+use super::{Error, lookup_host};
 
 /// What names a socket address: a [`SocketAddr`], `(ip, port)`, or text such as `"127.0.0.1:80"` and `"[::1]:80"`. A
-/// text without a host (`":80"`) is every address of this machine for who binds, and this machine for who connects.
+/// name (`"example.com:80"`) is looked up, which waits for a name server. A text without a host (`":80"`) is every address of this machine for who binds, and this machine for who connects.
 ///
 /// ```
 /// use burrow::net::ToAddr;
@@ -15,11 +16,19 @@ use super::Error;
 /// assert!("nonsense".to_addr().is_err());
 /// ```
 pub trait ToAddr {
-    /// The address.
+    /// The address; of several the first.
     ///
     /// # Errors
-    /// [`Error::InvalidAddr`] if it is none.
+    /// [`Error::InvalidAddr`] if it is none; if there is a name in it, as [`lookup_host`].
     fn to_addr(&self) -> Result<SocketAddr, Error>;
+
+    /// All addresses, in the order in which to try them.
+    ///
+    /// # Errors
+    /// As [`to_addr`](Self::to_addr).
+    fn to_addrs(&self) -> Result<Vec<SocketAddr>, Error> {
+        Ok([self.to_addr()?].to_vec())
+    }
 }
 
 impl ToAddr for SocketAddr {
@@ -52,11 +61,20 @@ impl ToAddr for str {
             let port = port.parse().map_err(|_| Error::InvalidAddr)?;
             return Ok(SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port));
         }
-        if let Some(port) = self.strip_prefix("localhost:") {
-            let port = port.parse().map_err(|_| Error::InvalidAddr)?;
-            return Ok(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port));
+        if let Ok(addr) = self.parse() {
+            return Ok(addr);
         }
-        self.parse().map_err(|_| Error::InvalidAddr)
+        self.to_addrs()?.first().copied().ok_or(Error::NoSuchHost)
+    }
+
+    fn to_addrs(&self) -> Result<Vec<SocketAddr>, Error> {
+        if self.starts_with(':') || self.parse::<SocketAddr>().is_ok() {
+            return Ok([self.to_addr()?].to_vec());
+        }
+        let (name, port) = self.rsplit_once(':').ok_or(Error::InvalidAddr)?;
+        let port = port.parse().map_err(|_| Error::InvalidAddr)?;
+        let ips = lookup_host(name)?;
+        Ok(ips.into_iter().map(|ip| SocketAddr::new(ip, port)).collect())
     }
 }
 
@@ -64,11 +82,19 @@ impl ToAddr for alloc::string::String {
     fn to_addr(&self) -> Result<SocketAddr, Error> {
         self.as_str().to_addr()
     }
+
+    fn to_addrs(&self) -> Result<Vec<SocketAddr>, Error> {
+        self.as_str().to_addrs()
+    }
 }
 
 impl<T: ToAddr + ?Sized> ToAddr for &T {
     fn to_addr(&self) -> Result<SocketAddr, Error> {
         (**self).to_addr()
+    }
+
+    fn to_addrs(&self) -> Result<Vec<SocketAddr>, Error> {
+        (**self).to_addrs()
     }
 }
 

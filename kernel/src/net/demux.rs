@@ -1,14 +1,17 @@
 //! Which socket is a frame for? Looked up by us, so that a packet costs the same with 10,000 connections as with one.
 //!
-//! Only what is needed to choose is read here; whether the packet is sound the stack checks again. What is not
-//! understood is `Other`: the interface deals with it (ARP, ICMP, errors).
+//! Only what is needed to choose is read here. Frames that are cut short or damaged go no further, and are counted; what
+//! is sound and no socket's is `Other`: the interface deals with it (echo requests, neighbor solicitations, errors).
 #![forbid(unsafe_code)]
 
 use core::net::{IpAddr, SocketAddr};
 
 use smoltcp::{
     phy::Medium,
-    wire::{EthernetFrame, EthernetProtocol, IpProtocol, Ipv4Packet, Ipv6Packet, TcpPacket, UdpPacket},
+    wire::{
+        EthernetFrame, EthernetProtocol, Icmpv4Message, Icmpv4Packet, Icmpv6Message, Icmpv6Packet,
+        IpProtocol, Ipv4Packet, Ipv6Packet, TcpPacket, UdpPacket,
+    },
 };
 
 /// A connection as seen from this machine.
@@ -31,69 +34,172 @@ pub(super) enum Carries {
     },
     /// A datagram.
     Udp(Tuple),
+    /// The answer to an echo request with this identifier.
+    Echo(u16),
+    /// Nobody has the port that this datagram of ours was sent to.
+    NobodyAt(Tuple),
     /// Somebody says where they are: those that wait for an address may go on.
     Neighbor,
+    /// A router says what networks there are.
+    Router,
     /// Anything else.
     Other,
+    /// To be dropped, and why.
+    Bad(Flaw),
 }
 
-/// Reads as much of a frame as is needed to choose its socket.
-pub(super) fn look(medium: Medium, frame: &[u8]) -> Carries {
-    look_inside(medium, frame).unwrap_or(Carries::Other)
+/// Why a frame is dropped before anybody looks at it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Flaw {
+    /// Cut short, or its lengths contradict each other.
+    Malformed,
+    /// A checksum is wrong.
+    Checksum,
+    /// A part of a larger packet: there is no reassembly, and a first part must not pass for the whole.
+    Fragment,
 }
 
-fn look_inside(medium: Medium, frame: &[u8]) -> Option<Carries> {
+/// Reads as much of a frame as is needed to choose its socket. With `verify` its checksums are looked at (those of TCP
+/// and UDP here only, see `Feed`; what else has one the stack checks again).
+pub(super) fn look(medium: Medium, frame: &[u8], verify: bool) -> Carries {
+    look_inside(medium, frame, verify).unwrap_or_else(Carries::Bad)
+}
+
+fn malformed<E>(_: E) -> Flaw {
+    Flaw::Malformed
+}
+
+fn look_inside(medium: Medium, frame: &[u8], verify: bool) -> Result<Carries, Flaw> {
     let packet = match medium {
         Medium::Ip => frame,
         _ => {
-            let eth = EthernetFrame::new_checked(frame).ok()?;
+            let eth = EthernetFrame::new_checked(frame).map_err(malformed)?;
             match eth.ethertype() {
-                EthernetProtocol::Arp => return Some(Carries::Neighbor),
-                EthernetProtocol::Ipv4 | EthernetProtocol::Ipv6 => frame.get(14..)?,
-                _ => return None,
+                EthernetProtocol::Arp => return Ok(Carries::Neighbor),
+                EthernetProtocol::Ipv4 | EthernetProtocol::Ipv6 => &frame[14..],
+                _ => return Ok(Carries::Other),
             }
         }
     };
-    match packet.first()? >> 4 {
+    match packet.first().ok_or(Flaw::Malformed)? >> 4 {
         4 => {
-            let ip = Ipv4Packet::new_checked(packet).ok()?;
+            let ip = Ipv4Packet::new_checked(packet).map_err(malformed)?;
+            if verify && !ip.verify_checksum() {
+                return Err(Flaw::Checksum);
+            }
             if ip.frag_offset() != 0 || ip.more_frags() {
-                return None;
+                return Err(Flaw::Fragment);
             }
             let (to, from) = (IpAddr::V4(ip.dst_addr()), IpAddr::V4(ip.src_addr()));
-            transport(ip.next_header(), to, from, ip.payload())
+            transport(ip.next_header(), to, from, ip.payload(), verify)
         }
         6 => {
-            let ip = Ipv6Packet::new_checked(packet).ok()?;
+            let ip = Ipv6Packet::new_checked(packet).map_err(malformed)?;
+            if ip.next_header() == IpProtocol::Ipv6Frag {
+                return Err(Flaw::Fragment);
+            }
             let (to, from) = (IpAddr::V6(ip.dst_addr()), IpAddr::V6(ip.src_addr()));
-            transport(ip.next_header(), to, from, ip.payload())
+            transport(ip.next_header(), to, from, ip.payload(), verify)
         }
-        _ => None,
+        _ => Err(Flaw::Malformed),
     }
 }
 
-fn transport(protocol: IpProtocol, to: IpAddr, from: IpAddr, payload: &[u8]) -> Option<Carries> {
+fn transport(
+    protocol: IpProtocol,
+    to: IpAddr,
+    from: IpAddr,
+    payload: &[u8],
+    verify: bool,
+) -> Result<Carries, Flaw> {
     let tuple = |to_port, from_port| Tuple {
         local: SocketAddr::new(to, to_port),
         remote: SocketAddr::new(from, from_port),
     };
+    let right = |yes: bool| {
+        if yes || !verify {
+            Ok(())
+        } else {
+            Err(Flaw::Checksum)
+        }
+    };
     match protocol {
         IpProtocol::Tcp => {
-            let tcp = TcpPacket::new_checked(payload).ok()?;
-            Some(Carries::Tcp {
+            let tcp = TcpPacket::new_checked(payload).map_err(malformed)?;
+            if verify {
+                right(tcp.verify_checksum(&from.into(), &to.into()))?;
+            }
+            Ok(Carries::Tcp {
                 tuple: tuple(tcp.dst_port(), tcp.src_port()),
                 opens: tcp.syn() && !tcp.ack() && !tcp.rst(),
                 resets: tcp.rst(),
             })
         }
         IpProtocol::Udp => {
-            let udp = UdpPacket::new_checked(payload).ok()?;
-            Some(Carries::Udp(tuple(udp.dst_port(), udp.src_port())))
+            let udp = UdpPacket::new_checked(payload).map_err(malformed)?;
+            if verify {
+                right(udp.verify_checksum(&from.into(), &to.into()))?;
+            }
+            Ok(Carries::Udp(tuple(udp.dst_port(), udp.src_port())))
         }
-        // Neighbor advertisement.
-        IpProtocol::Icmpv6 if payload.first() == Some(&136) => Some(Carries::Neighbor),
-        _ => None,
+        IpProtocol::Icmp => {
+            let icmp = Icmpv4Packet::new_checked(payload).map_err(malformed)?;
+            right(!verify || icmp.verify_checksum())?;
+            Ok(match icmp.msg_type() {
+                Icmpv4Message::EchoReply => Carries::Echo(icmp.echo_ident()),
+                Icmpv4Message::DstUnreachable if icmp.msg_code() == PORT_UNREACHABLE_4 => {
+                    nobody_at(icmp.data())
+                }
+                _ => Carries::Other,
+            })
+        }
+        IpProtocol::Icmpv6 => {
+            let (IpAddr::V6(from), IpAddr::V6(to)) = (from, to) else {
+                return Err(Flaw::Malformed);
+            };
+            let icmp = Icmpv6Packet::new_checked(payload).map_err(malformed)?;
+            right(!verify || icmp.verify_checksum(&from, &to))?;
+            Ok(match icmp.msg_type() {
+                Icmpv6Message::EchoReply => Carries::Echo(icmp.echo_ident()),
+                Icmpv6Message::DstUnreachable if icmp.msg_code() == PORT_UNREACHABLE_6 => {
+                    nobody_at(icmp.payload())
+                }
+                Icmpv6Message::NeighborAdvert => Carries::Neighbor,
+                Icmpv6Message::RouterAdvert => Carries::Router,
+                _ => Carries::Other,
+            })
+        }
+        _ => Ok(Carries::Other),
     }
+}
+
+const PORT_UNREACHABLE_4: u8 = 3;
+const PORT_UNREACHABLE_6: u8 = 4;
+
+/// Whose datagram is returned with an error? Only its beginning is there, so no lengths are checked.
+fn nobody_at(sent: &[u8]) -> Carries {
+    let ports = |from: IpAddr, to: IpAddr, at: usize| {
+        let p = sent.get(at..at + 4)?;
+        let port = |i| u16::from_be_bytes([p[i], p[i + 1]]);
+        Some(Carries::NobodyAt(Tuple {
+            local: SocketAddr::new(from, port(0)),
+            remote: SocketAddr::new(to, port(2)),
+        }))
+    };
+    let inner = || match sent.first()? >> 4 {
+        4 if sent.get(9) == Some(&17) => {
+            let from: [u8; 4] = sent.get(12..16)?.try_into().ok()?;
+            let to: [u8; 4] = sent.get(16..20)?.try_into().ok()?;
+            ports(from.into(), to.into(), usize::from(sent[0] & 15) * 4)
+        }
+        6 if sent.get(6) == Some(&17) => {
+            let from: [u8; 16] = sent.get(8..24)?.try_into().ok()?;
+            let to: [u8; 16] = sent.get(24..40)?.try_into().ok()?;
+            ports(from.into(), to.into(), 40)
+        }
+        _ => None,
+    };
+    inner().unwrap_or(Carries::Other)
 }
 
 #[cfg(all(test, not(loom)))]
@@ -116,13 +222,16 @@ mod tests {
             remote: "127.0.0.1:80".parse().unwrap(),
         };
         let want = |opens, resets| Carries::Tcp { tuple, opens, resets };
-        assert_eq!(look(Medium::Ip, &p), want(true, false));
+        assert_eq!(look(Medium::Ip, &p, false), want(true, false));
         p[33] = 0x12;
-        assert_eq!(look(Medium::Ip, &p), want(false, false));
+        assert_eq!(look(Medium::Ip, &p, false), want(false, false));
         p[33] = 4;
-        assert_eq!(look(Medium::Ip, &p), want(false, true));
+        assert_eq!(look(Medium::Ip, &p, false), want(false, true));
         p[6] = 0x20; // a fragment
-        assert_eq!(look(Medium::Ip, &p), Carries::Other);
+        assert_eq!(look(Medium::Ip, &p, false), Carries::Bad(Flaw::Fragment));
+        p[6] = 0;
+        assert_eq!(look(Medium::Ip, &p, true), Carries::Bad(Flaw::Checksum));
+        assert_eq!(look(Medium::Ip, &p[..39], false), Carries::Bad(Flaw::Malformed));
     }
 
     /// Whatever comes off the wire is looked at without a panic.
@@ -142,7 +251,7 @@ mod tests {
             frame[at] = if round % 3 == 1 { 0x60 } else { 0x45 };
             frame[at + if round % 3 == 1 { 6 } else { 9 }] = [6, 17, 58, 1][round % 4];
             let medium = if at == 0 { Medium::Ip } else { Medium::Ethernet };
-            look(medium, &frame[..round % 121]);
+            look(medium, &frame[..round % 121], round % 5 == 0);
         }
     }
 }

@@ -1,44 +1,76 @@
-//! DHCP inside the stack: a lease becomes a link's address and route.
+//! DHCP inside the stack: a lease becomes an interface's address, gateway and name servers.
+//!
+//! smoltcp's client asks, renews at half of the lease and gives up at its end; then the address goes, and connections
+//! from it find no more way out. It says what it has learned each time an answer comes, so the time left is known.
 #![forbid(unsafe_code)]
+
+use alloc::{boxed::Box, vec, vec::Vec};
+use core::net::IpAddr;
 
 use smoltcp::{
     socket::dhcpv4::{Event, Socket},
-    wire::IpCidr,
+    wire::{DhcpRepr, IpCidr, Ipv4Cidr},
 };
 
 use super::{
     Error,
+    nic::Origin,
     poll::PollDesc,
     stack::{Kind, Stack},
 };
+use crate::sched;
+
+/// The largest answer that is looked at, and a lease without a word about its length.
+const ANSWER: usize = 1500;
+const DEFAULT_LEASE_S: u32 = 120;
+const SECOND: u64 = 1_000_000_000;
 
 impl Stack {
     /// Asks for an address on this link, now and whenever the lease ends.
     pub(super) fn start_dhcp(&mut self, nic: usize) -> Result<(), Error> {
-        let id = self.add(nic, Socket::new(), Kind::Dhcp, PollDesc::new())?;
+        let mut socket = Socket::new();
+        // For ever: there is one per device.
+        socket.set_receive_packet_buffer(Box::leak(vec![0; ANSWER].into_boxed_slice()));
+        let id = self.add(nic, socket, Kind::Dhcp, PollDesc::try_new()?)?;
         self.udp.entry(68).or_default().push(id);
         self.mark(id);
         Ok(())
     }
 
+    /// After anything may have changed.
     pub(super) fn settle_dhcp(&mut self, id: u32) {
         let sock = self.sock(id);
         let nic = sock.nic;
-        let (addr, router) = match sock.dhcp().poll() {
+        let (addr, router, dns, origin, seconds) = match sock.dhcp().poll() {
             None => return,
-            Some(Event::Configured(c)) => (Some(c.address), c.router),
-            Some(Event::Deconfigured) => (None, None),
-        };
-        let iface = &mut self.nics[nic].iface;
-        iface.update_ip_addrs(|list| {
-            list.retain(|c| !matches!(c, IpCidr::Ipv4(_)));
-            if let Some(a) = addr {
-                let _ = list.push(IpCidr::Ipv4(a));
+            Some(Event::Deconfigured) => (None, None, Vec::new(), Origin::Unset, 0),
+            Some(Event::Configured(c)) => {
+                let said = c.packet.and_then(|p| DhcpRepr::parse(&p).ok()?.lease_duration);
+                let seconds = said.unwrap_or(DEFAULT_LEASE_S);
+                let origin = Origin::Dhcp {
+                    server: c.server.identifier.into(),
+                    left: core::time::Duration::from_secs(seconds.into()),
+                };
+                let dns: Vec<IpAddr> = c.dns_servers.iter().map(|&a| a.into()).collect();
+                (Some(c.address), c.router, dns, origin, seconds)
             }
-        });
-        match router {
-            Some(r) => _ = iface.routes_mut().add_default_ipv4_route(r),
-            None => _ = iface.routes_mut().remove_default_ipv4_route(),
+        };
+        let until = sched::now_ns().saturating_add(u64::from(seconds) * SECOND);
+        self.set_ipv4(nic, addr, origin);
+        let nic = &mut self.nics[nic];
+        nic.set_gateway4(router);
+        nic.lease_until = until;
+        if !nic.dns_given {
+            nic.dns = dns;
         }
+    }
+
+    /// Replaces an interface's IPv4 address.
+    pub(super) fn set_ipv4(&mut self, nic: usize, addr: Option<Ipv4Cidr>, origin: Origin) {
+        self.drop_addresses(nic, |c| matches!(c, IpCidr::Ipv4(_)));
+        if let Some(a) = addr {
+            self.add_address(nic, IpCidr::Ipv4(a));
+        }
+        self.nics[nic].origin = origin;
     }
 }

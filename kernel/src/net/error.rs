@@ -1,6 +1,7 @@
 //! What can go wrong on a socket, in the words everybody knows.
 #![forbid(unsafe_code)]
 
+use alloc::alloc::AllocError;
 use core::fmt;
 
 use super::poll::Evicted;
@@ -36,6 +37,12 @@ pub enum Error {
     MessageTooLong,
     /// No memory for the socket.
     OutOfMemory,
+    /// A datagram without an address, and the socket is not connected.
+    NotConnected,
+    /// The name has no address.
+    NoSuchHost,
+    /// No name server answered, or none could: the name may exist.
+    NameServer,
     /// The text is no address, or the address makes no sense for the call.
     InvalidAddr,
 }
@@ -53,6 +60,9 @@ impl fmt::Display for Error {
             Error::Unreachable => "network is unreachable",
             Error::MessageTooLong => "message too long",
             Error::OutOfMemory => "cannot allocate memory",
+            Error::NotConnected => "socket is not connected",
+            Error::NoSuchHost => "no such host",
+            Error::NameServer => "name server failure",
             Error::InvalidAddr => "invalid address",
         })
     }
@@ -66,5 +76,11 @@ impl From<Evicted> for Error {
             Evicted::Closed => Error::Closed,
             Evicted::Timeout => Error::TimedOut,
         }
+    }
+}
+
+impl From<AllocError> for Error {
+    fn from(_: AllocError) -> Self {
+        Error::OutOfMemory
     }
 }

@@ -12,12 +12,13 @@ impl embedded_io::Error for Error {
             Error::Reset => ErrorKind::ConnectionReset,
             Error::BrokenPipe => ErrorKind::BrokenPipe,
             Error::TimedOut => ErrorKind::TimedOut,
-            Error::Closed => ErrorKind::NotConnected,
+            Error::Closed | Error::NotConnected => ErrorKind::NotConnected,
+            Error::NoSuchHost => ErrorKind::NotFound,
             Error::AddrInUse => ErrorKind::AddrInUse,
             Error::AddrNotAvailable => ErrorKind::AddrNotAvailable,
             Error::OutOfMemory => ErrorKind::OutOfMemory,
             Error::InvalidAddr | Error::MessageTooLong => ErrorKind::InvalidInput,
-            Error::Unreachable => ErrorKind::Other,
+            Error::Unreachable | Error::NameServer => ErrorKind::Other,
         }
     }
 }

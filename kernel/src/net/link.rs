@@ -7,9 +7,11 @@
 use alloc::{collections::VecDeque, vec::Vec};
 
 use smoltcp::{
-    phy::{ChecksumCapabilities, Device, DeviceCapabilities, Medium, RxToken, TxToken},
+    phy::{Checksum, ChecksumCapabilities, Device, DeviceCapabilities, Medium, RxToken, TxToken},
     time::Instant,
 };
+
+use super::nic::Counters;
 
 /// Moves frames. Called under the stack's lock.
 pub(super) trait Link: Send {
@@ -27,6 +29,10 @@ pub(super) trait Link: Send {
     fn send(&mut self, frame: Vec<u8>);
     /// All frames of this round were sent: tell the device.
     fn flush(&mut self) {}
+    /// Is there a cable?
+    fn is_up(&self) -> bool {
+        true
+    }
     /// Does what is sent to this link's own address come back on it?
     fn loops(&self) -> bool {
         false
@@ -70,12 +76,28 @@ impl Buffers {
 pub(super) struct Loopback {
     queue: VecDeque<Vec<u8>>,
     spare: Buffers,
+    /// Small frames with checksums, for tests.
+    like_ethernet: bool,
+}
+
+impl Loopback {
+    /// With the frame size of Ethernet, and checksums.
+    pub(super) fn like_ethernet() -> Self {
+        Self {
+            like_ethernet: true,
+            ..Self::default()
+        }
+    }
 }
 
 impl Link for Loopback {
     fn capabilities(&self) -> DeviceCapabilities {
         let mut caps = DeviceCapabilities::default();
         caps.medium = Medium::Ip;
+        if self.like_ethernet {
+            caps.max_transmission_unit = 1500;
+            return caps;
+        }
         caps.max_transmission_unit = 65535;
         caps.checksum = ChecksumCapabilities::ignored(); // memory to memory
         caps
@@ -110,16 +132,18 @@ impl Link for Loopback {
 
 /// The device that the stack sees: at most one frame in, any number out.
 pub(super) struct Feed<'a> {
-    pub(super) link: &'a mut dyn Link,
-    pub(super) frame: Option<&'a [u8]>,
+    link: &'a mut dyn Link,
+    counters: &'a mut Counters,
+    frame: Option<&'a [u8]>,
     /// A frame asked where a neighbor is: its sender has to wait for the answer.
     pub(super) asked: bool,
 }
 
 impl<'a> Feed<'a> {
-    pub(super) fn new(link: &'a mut dyn Link, frame: Option<&'a [u8]>) -> Self {
+    pub(super) fn new(link: &'a mut dyn Link, counters: &'a mut Counters, frame: Option<&'a [u8]>) -> Self {
         Self {
             link,
+            counters,
             frame,
             asked: false,
         }
@@ -142,6 +166,7 @@ impl Device for Feed<'_> {
             In(frame),
             Out {
                 link: self.link,
+                counters: self.counters,
                 asked: &mut self.asked,
             },
         ))
@@ -150,12 +175,19 @@ impl Device for Feed<'_> {
     fn transmit(&mut self, _: Instant) -> Option<Out<'_>> {
         self.link.has_room().then_some(Out {
             link: self.link,
+            counters: self.counters,
             asked: &mut self.asked,
         })
     }
 
+    /// Checksums of TCP and UDP are looked at in `demux`, where a frame that is damaged can be counted; never twice.
     fn capabilities(&self) -> DeviceCapabilities {
-        self.link.capabilities()
+        let mut caps = self.link.capabilities();
+        let sum = &mut caps.checksum;
+        for c in [&mut sum.tcp, &mut sum.udp] {
+            *c = if c.tx() { Checksum::Tx } else { Checksum::None };
+        }
+        caps
     }
 }
 
@@ -171,6 +203,7 @@ impl RxToken for In<'_> {
 /// The right to send a frame.
 pub(super) struct Out<'a> {
     link: &'a mut dyn Link,
+    counters: &'a mut Counters,
     asked: &'a mut bool,
 }
 
@@ -178,6 +211,7 @@ impl TxToken for Out<'_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
         // Without memory the frame is written nowhere and lost, like any frame may be.
         let Some(mut buffer) = self.link.buffer(len) else {
+            self.counters.no_memory += 1;
             let mut scratch = [0; 1600];
             return match scratch.get_mut(..len) {
                 Some(s) => f(s),
@@ -187,7 +221,11 @@ impl TxToken for Out<'_> {
         let r = f(&mut buffer);
         *self.asked |= is_question(&buffer);
         if self.link.has_room() {
+            self.counters.frames_out += 1;
+            self.counters.bytes_out += len as u64;
             self.link.send(buffer);
+        } else {
+            self.counters.no_room += 1;
         }
         r
     }

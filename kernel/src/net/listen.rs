@@ -24,6 +24,17 @@ pub(super) struct Listener {
     pub(super) pd: Arc<PollDesc>,
 }
 
+impl Listener {
+    pub(super) fn at(&self) -> SocketAddr {
+        self.at
+    }
+
+    /// Connections that wait to be accepted.
+    pub(super) fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+}
+
 /// Do two bound addresses of one port overlap? The unspecified IPv6 address is every address of both families.
 pub(super) fn overlap(a: IpAddr, b: IpAddr) -> bool {
     covers(a, b) || covers(b, a)
@@ -73,7 +84,7 @@ impl Stack {
         if taken(self, at) {
             return Err(Error::AddrInUse);
         }
-        let pd = PollDesc::new();
+        let pd = PollDesc::try_new()?;
         let mut queue = VecDeque::new();
         queue.try_reserve(BACKLOG).map_err(|_| Error::OutOfMemory)?;
         let new = Listener {

@@ -68,7 +68,8 @@ impl TcpListener {
     /// # Errors
     /// [`Error::AddrInUse`], [`Error::AddrNotAvailable`], [`Error::InvalidAddr`].
     pub fn bind(at: impl ToAddr) -> Result<TcpListener, Error> {
-        let (l, pd, at) = stack::with(|s| s.listen(at.to_addr()?))?;
+        let at = at.to_addr()?; // may ask a name server
+        let (l, pd, at) = stack::with(|s| s.listen(at))?;
         let inner = Listening {
             l,
             pd,

@@ -37,6 +37,8 @@ mod demux;
 #[cfg(not(loom))]
 mod dhcp;
 #[cfg(not(loom))]
+mod dns;
+#[cfg(not(loom))]
 mod error;
 #[cfg(not(loom))]
 mod faults;
@@ -54,6 +56,10 @@ mod link;
 mod listen;
 #[cfg(not(loom))]
 mod listener;
+#[cfg(not(loom))]
+mod nic;
+#[cfg(not(loom))]
+mod ping;
 pub(crate) mod poll;
 #[cfg(not(loom))]
 mod round;
@@ -61,6 +67,8 @@ mod round;
 mod stack;
 #[cfg(target_os = "none")]
 mod start;
+#[cfg(not(loom))]
+mod stats;
 #[cfg(not(loom))]
 mod tcp;
 #[cfg(not(loom))]
@@ -71,24 +79,32 @@ mod tests;
 mod turn;
 #[cfg(not(loom))]
 mod udp;
+#[cfg(not(loom))]
+mod udp_state;
 #[cfg(target_os = "none")]
 mod virtio;
 
 #[cfg(not(loom))]
 pub use addr::ToAddr;
 #[cfg(not(loom))]
+pub use dns::{Resolver, lookup_host};
+#[cfg(not(loom))]
 pub use error::Error;
 #[cfg(not(loom))]
 #[doc(hidden)] // for tests
-pub use faults::{Faults, add_faulty_link};
+pub use faults::{Faults, FaultyLink, add_faulty_link};
 #[cfg(not(loom))]
 pub use halves::{ReadHalf, WriteHalf};
 #[cfg(not(loom))]
 pub use listener::TcpListener;
 #[cfg(not(loom))]
-pub use stack::{Stats, local_addrs, stats};
+pub use nic::{Counters, Interface, Origin, interfaces, local_addrs};
+#[cfg(not(loom))]
+pub use ping::ping;
 #[cfg(target_os = "none")]
 pub(crate) use start::init;
+#[cfg(not(loom))]
+pub use stats::{ConnectionInfo, Stats, connections, listeners, stats};
 #[cfg(not(loom))]
 pub use tcp::{Shutdown, TcpStream};
 #[cfg(not(loom))]

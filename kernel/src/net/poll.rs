@@ -44,7 +44,7 @@
 //! One goroutine per direction: the sockets' read and write locks see to it. Lock order: `lock` before the heap's.
 //! The states are those of Go's `netpoll.go`.
 
-use alloc::sync::Arc;
+use alloc::{alloc::AllocError, sync::Arc};
 use core::{
     cell::Cell,
     ptr::{self, NonNull},
@@ -127,8 +127,11 @@ impl Deadline {
 
 impl PollDesc {
     /// A descriptor nobody waits on; shared, because its timers point at it.
-    pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self {
+    ///
+    /// # Errors
+    /// No memory.
+    pub(crate) fn try_new() -> Result<Arc<Self>, AllocError> {
+        Arc::try_new(Self {
             rg: AtomicUsize::new(NIL),
             wg: AtomicUsize::new(NIL),
             info: AtomicU32::new(0),

@@ -28,7 +28,7 @@ fn wake(g: Option<sched::GPtr>) {
 #[test]
 fn loom_ready_is_not_lost() {
     check(|| {
-        let pd = PollDesc::new();
+        let pd = PollDesc::try_new().unwrap();
         let data = Arc::new(AtomicU32::new(0));
         let (pd2, data2) = (pd.clone(), data.clone());
         let t = thread::spawn(move || {
@@ -45,7 +45,7 @@ fn loom_ready_is_not_lost() {
 #[test]
 fn loom_close_is_not_lost() {
     check(|| {
-        let pd = PollDesc::new();
+        let pd = PollDesc::try_new().unwrap();
         let pd2 = pd.clone();
         let t = thread::spawn(move || {
             pd2.close();
@@ -60,7 +60,7 @@ fn loom_close_is_not_lost() {
 #[test]
 fn loom_ready_against_deadline() {
     check(|| {
-        let pd = PollDesc::new();
+        let pd = PollDesc::try_new().unwrap();
         let (a, b) = (pd.clone(), pd.clone());
         let t = thread::spawn(move || wake(a.ready(Mode::Read)));
         let u = thread::spawn(move || wake(b.evict(Mode::Read, Mode::Read.expired())));
@@ -79,7 +79,7 @@ fn loom_ready_against_deadline() {
 #[test]
 fn loom_ready_deadline_and_close() {
     check(|| {
-        let pd = PollDesc::new();
+        let pd = PollDesc::try_new().unwrap();
         let (a, b) = (pd.clone(), pd.clone());
         let t = thread::spawn(move || wake(a.ready(Mode::Read)));
         let u = thread::spawn(move || {

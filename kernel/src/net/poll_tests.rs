@@ -30,7 +30,7 @@ fn in_ms(ms: u64) -> Option<u64> {
 
 #[test]
 fn readiness_before_the_wait_lets_one_through() {
-    let pd = PollDesc::new();
+    let pd = PollDesc::try_new().unwrap();
     assert!(!ready(&pd, Mode::Read) && !ready(&pd, Mode::Read));
     assert_eq!(pd.wait(Mode::Read), Ok(()));
     pd.set_deadline(Mode::Read, in_ms(2));
@@ -39,7 +39,7 @@ fn readiness_before_the_wait_lets_one_through() {
 
 #[test]
 fn directions_are_apart() {
-    let pd = PollDesc::new();
+    let pd = PollDesc::try_new().unwrap();
     let other = pd.clone();
     let h = spawn(move || other.wait(Mode::Write));
     sleep(2 * MS);
@@ -53,7 +53,7 @@ fn directions_are_apart() {
 
 #[test]
 fn close_ends_waits_for_ever() {
-    let pd = PollDesc::new();
+    let pd = PollDesc::try_new().unwrap();
     let hs = [Mode::Read, Mode::Write].map(|m| {
         let pd = pd.clone();
         spawn(move || pd.wait(m))
@@ -70,7 +70,7 @@ fn close_ends_waits_for_ever() {
 
 #[test]
 fn deadlines_end_move_and_go() {
-    let pd = PollDesc::new();
+    let pd = PollDesc::try_new().unwrap();
     let begin = Instant::now();
     pd.set_deadline(Mode::Read, in_ms(5));
     assert_eq!(pd.wait(Mode::Read), Err(Evicted::Timeout));
@@ -102,7 +102,7 @@ fn deadlines_end_move_and_go() {
 #[test]
 fn a_dropped_descriptor_takes_its_timers_along() {
     for i in 0..2000 {
-        let pd = PollDesc::new();
+        let pd = PollDesc::try_new().unwrap();
         pd.set_deadline(Mode::Read, Some(now_ns() + i % 50 * 1000));
         pd.set_deadline(Mode::Write, in_ms(3_600_000));
     }
@@ -113,7 +113,7 @@ fn a_dropped_descriptor_takes_its_timers_along() {
 #[test]
 fn ready_deadline_and_close_at_once() {
     for _ in 0..20 {
-        let pd = PollDesc::new();
+        let pd = PollDesc::try_new().unwrap();
         let (sent, seen) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
         let over = Arc::new(AtomicBool::new(false));
         let reader = {

@@ -4,13 +4,11 @@
 //! collected in `Wakes` and readied by the caller after the lock is released.
 #![forbid(unsafe_code)]
 
-use core::net::IpAddr;
-
-use smoltcp::{iface::PollResult, socket::udp};
+use smoltcp::iface::PollResult;
 
 use super::{
     deadlines::Who,
-    demux::{Carries, Tuple, look},
+    demux::{Carries, Flaw, look},
     link::Feed,
     poll::{Mode, PollDesc},
     stack::{Kind, Stack, clock},
@@ -39,7 +37,6 @@ impl Stack {
                         break;
                     };
                     left -= 1;
-                    self.stats.frames_in += 1;
                     self.ingress(n, &frame, now, wakes);
                     self.nics[n].link.recycle(frame);
                 }
@@ -77,9 +74,12 @@ impl Stack {
     }
 
     pub(super) fn ingress(&mut self, n: usize, frame: &[u8], now: u64, wakes: &mut Wakes) {
-        let medium = self.nics[n].link.capabilities().medium;
+        let nic = &mut self.nics[n];
+        nic.counters.frames_in += 1;
+        nic.counters.bytes_in += frame.len() as u64;
+        let caps = nic.link.capabilities();
         let mut resets = false;
-        let to = match look(medium, frame) {
+        let to = match look(caps.medium, frame, caps.checksum.tcp.rx()) {
             Carries::Tcp {
                 tuple,
                 opens,
@@ -91,7 +91,9 @@ impl Stack {
                     Err(Dropped) => return,
                 }
             }
-            Carries::Udp(tuple) => self.datagram_for(tuple),
+            Carries::Udp(tuple) => self.datagram_for(n, tuple),
+            Carries::Echo(ident) => self.pings.get(&ident).copied(),
+            Carries::NobodyAt(tuple) => return self.refused_datagram(tuple, wakes),
             Carries::Neighbor => {
                 self.show(n, None, frame, now);
                 for id in core::mem::take(&mut self.nics[n].asking) {
@@ -101,7 +103,16 @@ impl Stack {
                 }
                 return;
             }
-            Carries::Other => None,
+            Carries::Router | Carries::Other => None,
+            Carries::Bad(flaw) => {
+                let c = &mut self.nics[n].counters;
+                match flaw {
+                    Flaw::Malformed => c.malformed += 1,
+                    Flaw::Checksum => c.bad_checksums += 1,
+                    Flaw::Fragment => c.fragments += 1,
+                }
+                return;
+            }
         };
         self.show(n, to, frame, now);
         if let Some(id) = to {
@@ -120,7 +131,7 @@ impl Stack {
             },
             None => &mut self.nobody,
         };
-        let mut feed = Feed::new(&mut *nic.link, Some(frame));
+        let mut feed = Feed::new(&mut *nic.link, &mut nic.counters, Some(frame));
         nic.iface.poll_ingress_single(clock(now), &mut feed, set);
     }
 
@@ -141,7 +152,7 @@ impl Stack {
         };
         sock.dirty = false;
         let nic = &mut self.nics[sock.nic];
-        let mut feed = Feed::new(&mut *nic.link, None);
+        let mut feed = Feed::new(&mut *nic.link, &mut nic.counters, None);
         let mut sent = false;
         // not a spin: a socket's window and buffer are bounded
         while nic.iface.poll_egress(clock(now), &mut feed, &mut sock.set) != PollResult::None {
@@ -193,33 +204,18 @@ impl Stack {
         let sock = self.sock(id);
         let (readable, writable) = match &sock.kind {
             Kind::Tcp(_) => return self.settle_tcp(id, reset, wakes),
-            Kind::Udp => {
+            Kind::Udp(d) => {
+                let failed = d.error.is_some();
                 let s = sock.udp();
+                (s.can_recv() || failed, s.can_send())
+            }
+            Kind::Icmp => {
+                let s = sock.icmp();
                 (s.can_recv(), s.can_send())
             }
             Kind::Dhcp => return self.settle_dhcp(id),
         };
         wake(&sock.pd, readable, writable, wakes);
-    }
-
-    fn datagram_for(&self, tuple: Tuple) -> Option<u32> {
-        let list = self.udp.get(&tuple.local.port())?;
-        let mut best = None;
-        for &id in list {
-            let Some(Some(s)) = self.socks.get(id as usize) else {
-                continue;
-            };
-            if matches!(s.kind, Kind::Dhcp) {
-                return Some(id);
-            }
-            let bound = s.set.get::<udp::Socket<'_>>(s.handle).endpoint().addr;
-            match bound {
-                Some(a) if IpAddr::from(a) == tuple.local.ip() => return Some(id),
-                Some(_) => {}
-                None => best = Some(id),
-            }
-        }
-        best
     }
 }
 

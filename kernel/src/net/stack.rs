@@ -22,15 +22,14 @@
 #![forbid(unsafe_code)]
 
 use alloc::{boxed::Box, collections::VecDeque, sync::Arc, vec::Vec};
-use core::net::{IpAddr, SocketAddr};
+use core::net::SocketAddr;
 
 use hashbrown::HashMap;
 use smoltcp::{
-    iface::{Config, Interface, SocketHandle, SocketSet, SocketStorage},
-    phy::Medium,
-    socket::{AnySocket, dhcpv4, tcp, udp},
+    iface::{SocketHandle, SocketSet, SocketStorage},
+    socket::{AnySocket, dhcpv4, icmp, tcp, udp},
     time::Instant,
-    wire::{EthernetAddress, HardwareAddress, IpAddress, IpCidr},
+    wire::{IpAddress, IpCidr},
 };
 
 use super::{
@@ -39,11 +38,14 @@ use super::{
     deadlines::{Deadlines, Who},
     demux::Tuple,
     hash::Seeded,
-    link::{Feed, Link, Loopback},
+    link::Loopback,
     listen::Listener,
+    nic::Nic,
     poll::PollDesc,
     round::Wakes,
+    stats::Opens,
     tcp_state::Connection,
+    udp_state::Datagrams,
 };
 use crate::{
     lock::{Rank, SpinLock},
@@ -52,33 +54,11 @@ use crate::{
 
 static STACK: SpinLock<Option<Box<Stack>>> = SpinLock::new(Rank::Net, None);
 
-/// Counters for figures and the console.
-#[derive(Clone, Copy, Default, Debug)]
-pub struct Stats {
-    /// Frames received, all links.
-    pub frames_in: u64,
-    /// Connections opened by this side.
-    pub active_opens: u64,
-    /// Connections opened by others.
-    pub passive_opens: u64,
-    /// Connection requests dropped: backlog full, or no memory.
-    pub refused_opens: u64,
-    /// Sockets now, connections that are being closed included.
-    pub sockets: u64,
-}
-
-/// A link and what the stack knows about it.
-pub(super) struct Nic {
-    pub(super) iface: Interface,
-    pub(super) link: Box<dyn Link>,
-    /// Sockets that asked where a neighbor is.
-    pub(super) asking: Vec<u32>,
-}
-
 /// What a socket is.
 pub(super) enum Kind {
     Tcp(Connection),
-    Udp,
+    Udp(Datagrams),
+    Icmp,
     Dhcp,
 }
 
@@ -101,7 +81,15 @@ impl Sock {
         self.set.get_mut(self.handle)
     }
 
+    pub(super) fn tcp_ref(&self) -> &tcp::Socket<'static> {
+        self.set.get(self.handle)
+    }
+
     pub(super) fn udp(&mut self) -> &mut udp::Socket<'static> {
+        self.set.get_mut(self.handle)
+    }
+
+    pub(super) fn icmp(&mut self) -> &mut icmp::Socket<'static> {
         self.set.get_mut(self.handle)
     }
 
@@ -114,19 +102,21 @@ impl Sock {
 pub(super) struct Stack {
     pub(super) nics: Vec<Nic>,
     pub(super) socks: Vec<Option<Box<Sock>>>,
-    free: Vec<u32>,
+    pub(super) free: Vec<u32>,
     generation: u32,
     pub(super) tuples: HashMap<Tuple, u32, Seeded>,
     pub(super) listeners: HashMap<u16, Vec<u32>, Seeded>,
     pub(super) listening: Vec<Option<Listener>>,
     pub(super) udp: HashMap<u16, Vec<u32>, Seeded>,
+    /// Who waits for the answer to an echo request, by its identifier.
+    pub(super) pings: HashMap<u16, u32, Seeded>,
     pub(super) dirty: VecDeque<u32>,
     pub(super) deadlines: Deadlines,
     pub(super) alarm: &'static Alarm,
     /// What `alarm` is set to.
     pub(super) alarm_at: u64,
     pub(super) next_port: u16,
-    pub(super) stats: Stats,
+    pub(super) opens: Opens,
     /// Orphans in TIME_WAIT, oldest first.
     pub(super) time_waits: VecDeque<Who>,
     /// Shown to the interface with frames that no socket wants.
@@ -171,26 +161,6 @@ pub(super) fn netpoll() {
     while again() {}
 }
 
-/// Counters now.
-pub fn stats() -> Stats {
-    with(|s| {
-        s.stats.sockets = (s.socks.len() - s.free.len()) as u64;
-        s.stats
-    })
-}
-
-/// The addresses of this machine's links, those of the loopback link included.
-///
-/// ```
-/// assert!(burrow::net::local_addrs().contains(&core::net::Ipv4Addr::LOCALHOST.into()));
-/// ```
-pub fn local_addrs() -> Vec<IpAddr> {
-    with(|s| {
-        let all = s.nics.iter().flat_map(|n| n.iface.ip_addrs());
-        all.map(|c| c.address().into()).collect()
-    })
-}
-
 impl Stack {
     fn new() -> Box<Stack> {
         let seed = || u64::from(sched::rand32()) << 32 | u64::from(sched::rand32());
@@ -204,58 +174,20 @@ impl Stack {
             listeners: HashMap::with_hasher(table),
             listening: Vec::new(),
             udp: HashMap::with_hasher(table),
+            pings: HashMap::with_hasher(table),
             dirty: VecDeque::new(),
             deadlines: Deadlines::default(),
             alarm: Alarm::new(netpoll),
             alarm_at: u64::MAX,
             next_port: (sched::rand32() % 16384) as u16,
-            stats: Stats::default(),
+            opens: Opens::default(),
             time_waits: VecDeque::new(),
             nobody: SocketSet::new(Vec::new()),
         });
-        s.add_nic(Box::new(Loopback::default()));
+        s.add_nic("lo", Box::new(Loopback::default()));
         s.add_address(0, IpCidr::new(IpAddress::v4(127, 0, 0, 1), 8));
         s.add_address(0, IpCidr::new(IpAddress::v6(0, 0, 0, 0, 0, 0, 0, 1), 128));
         s
-    }
-
-    /// Adds a link; returns its number.
-    pub(super) fn add_nic(&mut self, mut link: Box<dyn Link>) -> usize {
-        let hardware = match link.mac() {
-            Some(mac) => HardwareAddress::Ethernet(EthernetAddress(mac)),
-            None => HardwareAddress::Ip,
-        };
-        let mut config = Config::new(hardware);
-        config.random_seed = u64::from(sched::rand32()) << 32 | u64::from(sched::rand32());
-        let iface = Interface::new(config, &mut Feed::new(&mut *link, None), clock(sched::now_ns()));
-        self.nics.push(Nic {
-            iface,
-            link,
-            asking: Vec::new(),
-        });
-        self.nics.len() - 1
-    }
-
-    /// Gives a link an address.
-    pub(super) fn add_address(&mut self, nic: usize, addr: IpCidr) {
-        self.nics[nic].iface.update_ip_addrs(|list| {
-            let _ = list.push(addr); // eight are enough
-        });
-    }
-
-    /// The link by which `to` is reached.
-    pub(super) fn route(&self, to: IpAddr) -> Option<usize> {
-        let ours = |n: &Nic| n.iface.ip_addrs().iter().any(|c| IpAddr::from(c.address()) == to);
-        if to.is_loopback() {
-            return Some(0);
-        }
-        if let Some(n) = self.nics.iter().position(ours) {
-            return Some(if self.nics[n].link.loops() { n } else { 0 });
-        }
-        self.nics.iter().position(|n| {
-            let speaks = |c: &IpCidr| c.address().version() == IpAddress::from(to).version();
-            !n.link.loops() && n.iface.ip_addrs().iter().any(speaks)
-        })
     }
 
     /// Adds a socket; nothing of it is registered anywhere yet.
@@ -274,26 +206,8 @@ impl Stack {
         storage.push(SocketStorage::EMPTY);
         let mut set = SocketSet::new(storage);
         let handle = set.add(socket);
-        let index = match self.free.pop() {
-            Some(i) => i,
-            None => {
-                self.socks.try_reserve(1).map_err(no_memory)?;
-                self.socks.push(None);
-                // Whoever goes finds room on the free list, and everybody on the dirty list.
-                self.free.try_reserve(self.socks.len()).map_err(no_memory)?;
-                (self.socks.len() - 1) as u32
-            }
-        };
-        if self
-            .dirty
-            .try_reserve(self.socks.len() - self.dirty.len().min(self.socks.len()))
-            .is_err()
-        {
-            self.free.push(index);
-            return Err(Error::OutOfMemory);
-        }
         self.generation = self.generation.wrapping_add(1);
-        self.socks[index as usize] = Some(Box::new(Sock {
+        let sock = Box::try_new(Sock {
             generation: self.generation,
             nic,
             set,
@@ -302,8 +216,23 @@ impl Stack {
             kind,
             dirty: false,
             timer_at: u64::MAX,
-        }));
-        Ok(index)
+        })?;
+        let index = match self.free.pop() {
+            Some(i) => i as usize,
+            None => {
+                let n = self.socks.len() + 1;
+                self.socks.try_reserve(1).map_err(no_memory)?;
+                // Whoever goes finds room on the free list, and everybody on the dirty list.
+                self.free.try_reserve(n).map_err(no_memory)?;
+                self.dirty
+                    .try_reserve(n - self.dirty.len().min(n))
+                    .map_err(no_memory)?;
+                self.socks.push(None);
+                n - 1
+            }
+        };
+        self.socks[index] = Some(sock);
+        Ok(index as u32)
     }
 
     /// The socket with this number.
@@ -346,10 +275,5 @@ impl Stack {
     pub(super) fn is_local(&self, addr: SocketAddr) -> bool {
         let ip = addr.ip();
         ip.is_unspecified() || self.route(ip).is_some_and(|n| self.nics[n].link.loops())
-    }
-
-    /// The medium of a link.
-    pub(super) fn is_ethernet(&self, nic: usize) -> bool {
-        self.nics[nic].link.capabilities().medium == Medium::Ethernet
     }
 }

@@ -181,7 +181,7 @@ impl TcpStream {
         Self { conn }
     }
 
-    /// Opens a connection; waits until it is open or refused.
+    /// Opens a connection; waits until it is open or refused. The addresses of a host are tried in turn.
     ///
     /// # Errors
     /// [`Error::Refused`] if nobody listens there, [`Error::Unreachable`], [`Error::TimedOut`] after two minutes, …
@@ -191,7 +191,7 @@ impl TcpStream {
     /// assert_eq!(TcpStream::connect("127.0.0.1:1").unwrap_err(), Error::Refused);
     /// ```
     pub fn connect(to: impl ToAddr) -> Result<TcpStream, Error> {
-        Self::connect_until(to.to_addr()?, None)
+        Self::connect_any(&to.to_addrs()?, None)
     }
 
     /// As [`connect`](Self::connect), for at most `limit`.
@@ -199,7 +199,20 @@ impl TcpStream {
     /// # Errors
     /// [`Error::TimedOut`], or as there.
     pub fn connect_timeout(to: impl ToAddr, limit: Duration) -> Result<TcpStream, Error> {
-        Self::connect_until(to.to_addr()?, Some(deadline(limit)))
+        let until = deadline(limit);
+        Self::connect_any(&to.to_addrs()?, Some(until))
+    }
+
+    /// Tries the addresses of a host in turn; what the first said counts if none is right.
+    fn connect_any(all: &[SocketAddr], until: Option<u64>) -> Result<TcpStream, Error> {
+        let mut why = None;
+        for &to in all {
+            match Self::connect_until(to, until) {
+                Err(e) => _ = why.get_or_insert(e),
+                conn => return conn,
+            }
+        }
+        Err(why.unwrap_or(Error::NoSuchHost))
     }
 
     fn connect_until(to: SocketAddr, until: Option<u64>) -> Result<TcpStream, Error> {

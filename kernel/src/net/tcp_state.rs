@@ -119,7 +119,7 @@ impl Stack {
             taken: 0,
             expires: u64::MAX,
         };
-        let id = self.add(nic, s, Kind::Tcp(c), PollDesc::new())?;
+        let id = self.add(nic, s, Kind::Tcp(c), PollDesc::try_new()?)?;
         if let Err(e) = self.register(id, tuple) {
             self.remove(id);
             return Err(e);
@@ -155,7 +155,7 @@ impl Stack {
         )
         .map_err(|_| Error::InvalidAddr)?;
         let id = self.add_tcp(nic, tuple, s, None)?;
-        self.stats.active_opens += 1;
+        self.opens.active += 1;
         self.mark(id);
         Ok((id, self.sock(id).pd.clone(), tuple))
     }
@@ -186,13 +186,13 @@ impl Stack {
             return Ok(None);
         };
         if !self.may_queue(l) {
-            self.stats.refused_opens += 1;
+            self.opens.refused_backlog += 1;
             return Err(Dropped);
         }
         match self.open_passive(nic, tuple, l) {
             Ok(id) => Ok(Some(id)),
             Err(_) => {
-                self.stats.refused_opens += 1;
+                self.opens.refused_memory += 1;
                 Err(Dropped)
             }
         }
@@ -248,7 +248,7 @@ impl Stack {
             if !matches!(state, State::Listen | State::SynReceived | State::Closed) {
                 c.listener = None;
                 c.expires = u64::MAX;
-                self.stats.passive_opens += 1;
+                self.opens.passive += 1;
                 self.opened(l, id, wakes);
             }
             return;

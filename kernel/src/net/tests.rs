@@ -244,7 +244,7 @@ fn datagrams() {
 /// Loss, doubles, disorder and wrong bits: the stream arrives whole and in order all the same.
 #[test]
 fn a_bad_link_loses_nothing() {
-    let ip = add_faulty_link(Faults {
+    let FaultyLink { ip, .. } = add_faulty_link(Faults {
         loss: 50,
         duplication: 20,
         reordering: 50,
@@ -268,7 +268,7 @@ fn a_bad_link_loses_nothing() {
 /// Frames that were damaged in every way, through the path of a device: nothing panics, and the stack lives.
 #[test]
 fn malformed_frames_do_no_harm() {
-    let ip = add_faulty_link(Faults {
+    let FaultyLink { ip, .. } = add_faulty_link(Faults {
         corruption: 700,
         duplication: 300,
         seed: 7,

@@ -1,140 +1,22 @@
-//! UDP for programs: [`UdpSocket`].
-//!
-//! One socket may talk over several links; its packets leave by the link of the last destination, so a send to another
-//! link waits until those before have left.
+//! UDP for programs: [`UdpSocket`]. (`udp_state` has what the stack does for it.)
 #![forbid(unsafe_code)]
 
-use alloc::{sync::Arc, vec::Vec};
+use alloc::sync::Arc;
 use core::{fmt, net::SocketAddr};
-
-use smoltcp::{
-    socket::udp::{PacketBuffer, PacketMetadata, RecvError, SendError, Socket, UdpMetadata},
-    wire::{IpAddress, IpListenEndpoint},
-};
 
 use super::{
     Error, ToAddr,
     addr::destination,
-    listen::overlap,
     poll::{Mode, PollDesc},
-    stack::{self, Kind, Stack},
+    stack::{self, Stack},
     tcp::at,
-    tcp_state::endpoint,
     turn::Turn,
+    udp_state::{ROOM, Room, new_socket},
 };
 use crate::{
     shim::{AtomicBool, Ordering},
     time::Instant,
 };
-
-/// Bytes and datagrams that wait, each way.
-const BYTES: usize = 65536;
-const PACKETS: usize = 64;
-
-fn buffer() -> Result<PacketBuffer<'static>, Error> {
-    let (mut meta, mut bytes) = (Vec::new(), Vec::new());
-    meta.try_reserve_exact(PACKETS).map_err(|_| Error::OutOfMemory)?;
-    bytes.try_reserve_exact(BYTES).map_err(|_| Error::OutOfMemory)?;
-    meta.resize(PACKETS, PacketMetadata::EMPTY);
-    bytes.resize(BYTES, 0);
-    Ok(PacketBuffer::new(meta, bytes))
-}
-
-impl Stack {
-    fn bind_udp(&mut self, addr: SocketAddr) -> Result<(u32, Arc<PollDesc>, SocketAddr), Error> {
-        if !self.is_local(addr) {
-            return Err(Error::AddrNotAvailable);
-        }
-        let mut bound = addr;
-        for _ in 0..16384 {
-            if addr.port() != 0 {
-                break;
-            }
-            bound = self.ephemeral(addr.ip());
-            if !self.udp_taken(bound) {
-                break;
-            }
-        }
-        if self.udp_taken(bound) {
-            return Err(Error::AddrInUse);
-        }
-        let mut s = Socket::new(buffer()?, buffer()?);
-        let ip = bound.ip();
-        let listen = IpListenEndpoint {
-            addr: (!ip.is_unspecified()).then(|| ip.into()),
-            port: bound.port(),
-        };
-        s.bind(listen).map_err(|_| Error::InvalidAddr)?;
-        let id = self.add(0, s, Kind::Udp, PollDesc::new())?;
-        self.udp.entry(bound.port()).or_default().push(id);
-        Ok((id, self.sock(id).pd.clone(), bound))
-    }
-
-    fn udp_taken(&mut self, at: SocketAddr) -> bool {
-        let ids = self.udp.get(&at.port()).cloned().unwrap_or_default();
-        ids.into_iter().any(|id| {
-            let sock = self.sock(id);
-            match sock.kind {
-                Kind::Udp => match sock.udp().endpoint().addr {
-                    Some(a) => overlap(a.into(), at.ip()),
-                    None => true,
-                },
-                _ => true,
-            }
-        })
-    }
-
-    fn send_to(&mut self, id: u32, data: &[u8], to: SocketAddr) -> Result<Option<()>, Error> {
-        let nic = self.route(to.ip()).ok_or(Error::Unreachable)?;
-        let mtu = self.nics[nic].link.capabilities().max_transmission_unit;
-        let headers = if to.is_ipv4() { 28 } else { 48 } + if self.is_ethernet(nic) { 14 } else { 0 };
-        if data.len() + headers > mtu || data.len() > BYTES {
-            return Err(Error::MessageTooLong);
-        }
-        let loops = self.nics[nic].link.loops();
-        let sock = self.sock(id);
-        if sock.nic != nic {
-            if sock.udp().send_queue() != 0 {
-                return Ok(None);
-            }
-            sock.nic = nic;
-        }
-        let mut meta = UdpMetadata::from(endpoint(to));
-        if loops && sock.udp().endpoint().addr.is_none() {
-            meta.local_address = Some(IpAddress::from(to.ip()));
-        }
-        match sock.udp().send_slice(data, meta) {
-            Ok(()) => {
-                self.mark(id);
-                Ok(Some(()))
-            }
-            Err(SendError::BufferFull) => Ok(None),
-            Err(_) => Err(Error::InvalidAddr),
-        }
-    }
-
-    fn recv_from(&mut self, id: u32, buf: &mut [u8]) -> Option<(usize, SocketAddr)> {
-        match self.sock(id).udp().recv() {
-            Ok((data, meta)) => {
-                let n = data.len().min(buf.len());
-                buf[..n].copy_from_slice(&data[..n]);
-                let from = meta.endpoint;
-                Some((n, SocketAddr::new(from.addr.into(), from.port)))
-            }
-            Err(RecvError::Exhausted | RecvError::Truncated) => None,
-        }
-    }
-
-    fn unbind_udp(&mut self, id: u32, port: u16) {
-        if let Some(list) = self.udp.get_mut(&port) {
-            list.retain(|&x| x != id);
-            if list.is_empty() {
-                self.udp.remove(&port);
-            }
-        }
-        self.remove(id);
-    }
-}
 
 struct Inner {
     id: u32,
@@ -184,7 +66,12 @@ impl UdpSocket {
     /// # Errors
     /// [`Error::AddrInUse`], [`Error::AddrNotAvailable`], [`Error::InvalidAddr`].
     pub fn bind(at: impl ToAddr) -> Result<UdpSocket, Error> {
-        let (id, pd, at) = stack::with(|s| s.bind_udp(at.to_addr()?))?;
+        Self::bind_sized(at.to_addr()?, ROOM)
+    }
+
+    pub(super) fn bind_sized(at: SocketAddr, room: Room) -> Result<UdpSocket, Error> {
+        let socket = new_socket(room)?;
+        let (id, pd, at) = stack::with(|s| s.bind_udp(socket, at))?;
         let inner = Inner {
             id,
             pd,
@@ -210,11 +97,18 @@ impl UdpSocket {
     /// # Errors
     /// [`Error::MessageTooLong`], [`Error::Unreachable`], [`Error::Closed`], [`Error::TimedOut`].
     pub fn send_to(&self, data: &[u8], to: impl ToAddr) -> Result<(), Error> {
-        let to = destination(to.to_addr()?);
+        self.send_at(data, Some(destination(to.to_addr()?)))
+    }
+
+    fn send_at(&self, data: &[u8], to: Option<SocketAddr>) -> Result<(), Error> {
         let _turn = self.inner.writing.take();
         loop {
             self.inner.pd.check(Mode::Write)?;
-            if let Some(()) = self.with(|s, id| s.send_to(id, data, to))? {
+            let sent = self.with(|s, id| {
+                let to = to.or(s.datagrams(id).peer).ok_or(Error::NotConnected)?;
+                s.send_to(id, data, to)
+            })?;
+            if let Some(()) = sent {
                 return Ok(());
             }
             self.inner.pd.wait(Mode::Write)?;
@@ -224,16 +118,103 @@ impl UdpSocket {
     /// Waits for a datagram; what does not fit into `buf` is lost.
     ///
     /// # Errors
-    /// [`Error::Closed`], [`Error::TimedOut`] once the read deadline has passed.
+    /// [`Error::Closed`], [`Error::TimedOut`] once the read deadline has passed; [`Error::Refused`] on a connected socket.
     pub fn recv_from(&self, buf: &mut [u8]) -> Result<(usize, SocketAddr), Error> {
+        self.receive(buf, false)
+    }
+
+    /// As [`recv_from`](Self::recv_from), but the datagram stays the next to be received.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn peek_from(&self, buf: &mut [u8]) -> Result<(usize, SocketAddr), Error> {
+        self.receive(buf, true)
+    }
+
+    fn receive(&self, buf: &mut [u8], keep: bool) -> Result<(usize, SocketAddr), Error> {
         let _turn = self.inner.reading.take();
         loop {
             self.inner.pd.check(Mode::Read)?;
-            if let Some(got) = self.with(|s, id| Ok(s.recv_from(id, buf)))? {
+            if let Some(got) = self.with(|s, id| s.recv_from(id, buf, keep))? {
                 return Ok(got);
             }
             self.inner.pd.wait(Mode::Read)?;
         }
+    }
+
+    /// From now on this is the only peer: [`send`](Self::send) goes there, only what comes from there is received, and
+    /// if nobody has that port the next call fails with [`Error::Refused`]. Nothing is sent by this.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`], [`Error::InvalidAddr`], [`Error::Closed`].
+    ///
+    /// ```
+    /// use burrow::net::{Error, UdpSocket};
+    /// let s = UdpSocket::bind("127.0.0.1:0").unwrap();
+    /// s.connect("127.0.0.1:9").unwrap(); // nobody is there
+    /// s.send(b"anybody?").unwrap();
+    /// assert_eq!(s.recv(&mut [0; 8]), Err(Error::Refused));
+    /// ```
+    pub fn connect(&self, to: impl ToAddr) -> Result<(), Error> {
+        let to = destination(to.to_addr()?);
+        if to.port() == 0 {
+            return Err(Error::InvalidAddr);
+        }
+        self.with(|s, id| {
+            s.route(to.ip()).ok_or(Error::Unreachable)?;
+            let d = s.datagrams(id);
+            d.peer = Some(to);
+            d.error = None;
+            Ok(())
+        })
+    }
+
+    /// Sends one datagram to the peer.
+    ///
+    /// # Errors
+    /// [`Error::NotConnected`], [`Error::Refused`]: nobody was there for the one before; else as
+    /// [`send_to`](Self::send_to).
+    pub fn send(&self, data: &[u8]) -> Result<(), Error> {
+        self.send_at(data, None)
+    }
+
+    /// Waits for a datagram from the peer.
+    ///
+    /// # Errors
+    /// [`Error::NotConnected`], else as [`recv_from`](Self::recv_from).
+    pub fn recv(&self, buf: &mut [u8]) -> Result<usize, Error> {
+        self.peer_addr()?;
+        Ok(self.recv_from(buf)?.0)
+    }
+
+    /// The peer.
+    ///
+    /// # Errors
+    /// [`Error::NotConnected`], [`Error::Closed`].
+    pub fn peer_addr(&self) -> Result<SocketAddr, Error> {
+        self.with(|s, id| s.datagrams(id).peer.ok_or(Error::NotConnected))
+    }
+
+    /// Takes the error that the next call would fail with, if there is one.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn take_error(&self) -> Result<Option<Error>, Error> {
+        self.with(|s, id| Ok(s.datagrams(id).error.take()))
+    }
+
+    /// How many routers a datagram may pass (64 at first).
+    ///
+    /// # Errors
+    /// [`Error::InvalidAddr`] for 0, [`Error::Closed`].
+    pub fn set_ttl(&self, ttl: u8) -> Result<(), Error> {
+        if ttl == 0 {
+            return Err(Error::InvalidAddr);
+        }
+        self.with(|s, id| {
+            s.sock(id).udp().set_hop_limit(Some(ttl));
+            Ok(())
+        })
     }
 
     /// `recv_from` fails with [`Error::TimedOut`] from `when` on.
@@ -244,6 +225,12 @@ impl UdpSocket {
     /// `send_to` fails with [`Error::TimedOut`] from `when` on.
     pub fn set_write_deadline(&self, when: Option<Instant>) {
         self.inner.pd.set_deadline(Mode::Write, at(when));
+    }
+
+    /// Both deadlines.
+    pub fn set_deadline(&self, when: Option<Instant>) {
+        self.set_read_deadline(when);
+        self.set_write_deadline(when);
     }
 
     /// Its address.

@@ -1,0 +1,205 @@
+//! What the stack has done and has now, for figures and the console.
+#![forbid(unsafe_code)]
+
+use alloc::vec::Vec;
+use core::{fmt, net::SocketAddr};
+
+use smoltcp::socket::tcp::{self, State};
+
+use super::{
+    nic::Counters,
+    stack::{Kind, with},
+};
+
+/// How connections began.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Opens {
+    pub(super) active: u64,
+    pub(super) passive: u64,
+    pub(super) refused_backlog: u64,
+    pub(super) refused_memory: u64,
+}
+
+/// Counters since boot, and what there is now.
+#[derive(Clone, Copy, Default, Debug)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Frames received, all interfaces.
+    pub frames_in: u64,
+    /// What the interfaces counted, together.
+    pub counters: Counters,
+    /// Connections opened by this side.
+    pub active_opens: u64,
+    /// Connections opened by others.
+    pub passive_opens: u64,
+    /// Connection requests dropped: backlog full, or no memory.
+    pub refused_opens: u64,
+    /// Of those, for lack of memory.
+    pub refused_memory: u64,
+    /// Sockets now, connections that are being closed included.
+    pub sockets: u64,
+    /// Of those, UDP sockets.
+    pub udp: u64,
+    /// Listeners now.
+    pub listeners: u64,
+    /// Connections now, by state.
+    pub states: [(&'static str, u64); 10],
+}
+
+impl fmt::Display for Stats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "sockets={} listeners={} udp={} opened={} accepted={} refused={} (no memory {})\ntcp:",
+            self.sockets,
+            self.listeners,
+            self.udp,
+            self.active_opens,
+            self.passive_opens,
+            self.refused_opens,
+            self.refused_memory
+        )?;
+        let mut any = false;
+        for (name, n) in self.states.iter().filter(|s| s.1 != 0) {
+            any = true;
+            write!(f, " {name} {n}")?;
+        }
+        if !any {
+            f.write_str(" no connections")?;
+        }
+        write!(f, "\nall: {}", self.counters)
+    }
+}
+
+/// In the order of `state_index`.
+const STATES: [&str; 10] = [
+    "syn-sent",
+    "syn-received",
+    "established",
+    "fin-wait-1",
+    "fin-wait-2",
+    "close-wait",
+    "closing",
+    "last-ack",
+    "time-wait",
+    "closed",
+];
+
+fn state_index(state: State) -> usize {
+    match state {
+        State::SynSent => 0,
+        State::Listen | State::SynReceived => 1, // the SYN is on its way in
+        State::Established => 2,
+        State::FinWait1 => 3,
+        State::FinWait2 => 4,
+        State::CloseWait => 5,
+        State::Closing => 6,
+        State::LastAck => 7,
+        State::TimeWait => 8,
+        State::Closed => 9,
+    }
+}
+
+/// Counters now.
+///
+/// ```
+/// let l = burrow::net::TcpListener::bind("127.0.0.1:0").unwrap();
+/// assert!(burrow::net::stats().listeners >= 1);
+/// ```
+pub fn stats() -> Stats {
+    with(|s| {
+        let mut all = Stats {
+            active_opens: s.opens.active,
+            passive_opens: s.opens.passive,
+            refused_opens: s.opens.refused_backlog + s.opens.refused_memory,
+            refused_memory: s.opens.refused_memory,
+            sockets: (s.socks.len() - s.free.len()) as u64,
+            listeners: s.listening.iter().flatten().count() as u64,
+            states: STATES.map(|name| (name, 0)),
+            ..Stats::default()
+        };
+        for nic in &s.nics {
+            all.counters += nic.counters;
+        }
+        all.frames_in = all.counters.frames_in;
+        for sock in s.socks.iter().flatten() {
+            match sock.kind {
+                Kind::Tcp(_) => all.states[state_index(sock.tcp_ref().state())].1 += 1,
+                Kind::Udp(_) => all.udp += 1,
+                _ => {}
+            }
+        }
+        all
+    })
+}
+
+/// A connection, as `connections` lists it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct ConnectionInfo {
+    /// This side.
+    pub local: SocketAddr,
+    /// The other side.
+    pub peer: SocketAddr,
+    /// `established`, `time-wait`, …
+    pub state: &'static str,
+    /// Bytes that arrived and were not read yet.
+    pub unread: usize,
+    /// Bytes written and not acknowledged yet.
+    pub unsent: usize,
+}
+
+impl fmt::Display for ConnectionInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} -> {} {} unread {} unsent {}",
+            self.local, self.peer, self.state, self.unread, self.unsent
+        )
+    }
+}
+
+/// The first `limit` connections that there are.
+///
+/// ```
+/// use burrow::net::{TcpListener, TcpStream, connections};
+/// let l = TcpListener::bind("127.0.0.1:0").unwrap();
+/// let conn = TcpStream::connect(l.local_addr()).unwrap();
+/// assert!(connections(1000).iter().any(|c| c.local == conn.local_addr() && c.state == "established"));
+/// ```
+pub fn connections(limit: usize) -> Vec<ConnectionInfo> {
+    let mut list = Vec::with_capacity(limit.min(4096)); // before the lock
+    with(|s| {
+        for sock in s.socks.iter().flatten() {
+            let Kind::Tcp(c) = &sock.kind else { continue };
+            if list.len() == list.capacity() {
+                break;
+            }
+            let t: &tcp::Socket<'_> = sock.tcp_ref();
+            list.push(ConnectionInfo {
+                local: c.tuple.local,
+                peer: c.tuple.remote,
+                state: STATES[state_index(t.state())],
+                unread: t.recv_queue(),
+                unsent: t.send_queue(),
+            });
+        }
+    });
+    list
+}
+
+/// Where somebody listens, and how many connections wait there to be accepted.
+///
+/// ```
+/// let l = burrow::net::TcpListener::bind("127.0.0.1:0").unwrap();
+/// assert!(burrow::net::listeners().contains(&(l.local_addr(), 0)));
+/// ```
+pub fn listeners() -> Vec<(SocketAddr, usize)> {
+    with(|s| {
+        s.listening
+            .iter()
+            .flatten()
+            .map(|l| (l.at(), l.waiting()))
+            .collect()
+    })
+}

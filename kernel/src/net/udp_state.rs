@@ -1,0 +1,234 @@
+//! UDP sockets inside the stack: who has which port, and whom a datagram is for.
+//!
+//! A port belongs to one socket per address. A *connected* socket has one peer: what others send to it is refused as if
+//! nobody were there, and "nobody has that port", which a peer's machine answers by ICMP, is an error of the next call.
+//! (Of a socket without a peer nobody could tell which datagram was meant.)
+//!
+//! One socket may talk over several links; its packets leave by the link of the last destination, so a send to another
+//! link waits until those before have left.
+#![forbid(unsafe_code)]
+
+use alloc::{sync::Arc, vec::Vec};
+use core::net::{IpAddr, SocketAddr};
+
+use smoltcp::{
+    socket::udp::{self, PacketBuffer, PacketMetadata, RecvError, SendError, Socket, UdpMetadata},
+    wire::{IpAddress, IpListenEndpoint},
+};
+
+use super::{
+    Error,
+    demux::Tuple,
+    listen::overlap,
+    poll::PollDesc,
+    round::{Wakes, wake_reader},
+    stack::{Kind, Stack},
+    tcp_state::endpoint,
+};
+
+/// Bytes and datagrams that may wait, each way.
+#[derive(Clone, Copy)]
+pub(super) struct Room {
+    pub(super) bytes: usize,
+    pub(super) packets: usize,
+}
+
+/// What sockets get.
+pub(super) const ROOM: Room = Room {
+    bytes: 65536,
+    packets: 64,
+};
+
+/// What the stack knows of a socket beside smoltcp's.
+#[derive(Default)]
+pub(super) struct Datagrams {
+    /// It is connected to this.
+    pub(super) peer: Option<SocketAddr>,
+    /// To be told by the next call.
+    pub(super) error: Option<Error>,
+}
+
+fn buffer(room: Room) -> Result<PacketBuffer<'static>, Error> {
+    let (mut meta, mut bytes) = (Vec::new(), Vec::new());
+    meta.try_reserve_exact(room.packets)
+        .map_err(|_| Error::OutOfMemory)?;
+    bytes
+        .try_reserve_exact(room.bytes)
+        .map_err(|_| Error::OutOfMemory)?;
+    meta.resize(room.packets, PacketMetadata::EMPTY);
+    bytes.resize(room.bytes, 0);
+    Ok(PacketBuffer::new(meta, bytes))
+}
+
+/// A socket, bound to nothing yet. Not under the stack's lock: its buffers are large.
+pub(super) fn new_socket(room: Room) -> Result<Socket<'static>, Error> {
+    Ok(Socket::new(buffer(room)?, buffer(room)?))
+}
+
+impl Stack {
+    pub(super) fn bind_udp(
+        &mut self,
+        mut s: Socket<'static>,
+        addr: SocketAddr,
+    ) -> Result<(u32, Arc<PollDesc>, SocketAddr), Error> {
+        if !self.is_local(addr) {
+            return Err(Error::AddrNotAvailable);
+        }
+        let mut bound = addr;
+        for _ in 0..16384 {
+            if addr.port() != 0 {
+                break;
+            }
+            bound = self.ephemeral(addr.ip());
+            if !self.udp_taken(bound) {
+                break;
+            }
+        }
+        if self.udp_taken(bound) {
+            return Err(Error::AddrInUse);
+        }
+        let ip = bound.ip();
+        let listen = IpListenEndpoint {
+            addr: (!ip.is_unspecified()).then(|| ip.into()),
+            port: bound.port(),
+        };
+        s.bind(listen).map_err(|_| Error::InvalidAddr)?;
+        let id = self.add(0, s, Kind::Udp(Datagrams::default()), PollDesc::try_new()?)?;
+        self.udp.entry(bound.port()).or_default().push(id);
+        Ok((id, self.sock(id).pd.clone(), bound))
+    }
+
+    fn udp_taken(&mut self, at: SocketAddr) -> bool {
+        let ids = self.udp.get(&at.port()).cloned().unwrap_or_default();
+        ids.into_iter().any(|id| {
+            let sock = self.sock(id);
+            match sock.kind {
+                Kind::Udp(_) => match sock.udp().endpoint().addr {
+                    Some(a) => overlap(a.into(), at.ip()),
+                    None => true,
+                },
+                _ => true,
+            }
+        })
+    }
+
+    pub(super) fn datagrams(&mut self, id: u32) -> &mut Datagrams {
+        match &mut self.sock(id).kind {
+            Kind::Udp(d) => d,
+            _ => unreachable!("not a UDP socket"),
+        }
+    }
+
+    /// The error that waits to be told.
+    pub(super) fn udp_error(&mut self, id: u32) -> Result<(), Error> {
+        match self.datagrams(id).error.take() {
+            Some(e) => Err(e),
+            None => Ok(()),
+        }
+    }
+
+    /// `Ok(None)`: there is no room now.
+    pub(super) fn send_to(&mut self, id: u32, data: &[u8], to: SocketAddr) -> Result<Option<()>, Error> {
+        self.udp_error(id)?;
+        let nic = self.route(to.ip()).ok_or(Error::Unreachable)?;
+        let mtu = self.nics[nic].link.capabilities().max_transmission_unit;
+        let headers = if to.is_ipv4() { 28 } else { 48 } + if self.is_ethernet(nic) { 14 } else { 0 };
+        let loops = self.nics[nic].link.loops();
+        let sock = self.sock(id);
+        if data.len() + headers > mtu || data.len() > sock.udp().payload_send_capacity() {
+            return Err(Error::MessageTooLong);
+        }
+        if sock.nic != nic {
+            if sock.udp().send_queue() != 0 {
+                return Ok(None);
+            }
+            sock.nic = nic;
+        }
+        let mut meta = UdpMetadata::from(endpoint(to));
+        if loops && sock.udp().endpoint().addr.is_none() {
+            meta.local_address = Some(IpAddress::from(to.ip()));
+        }
+        match sock.udp().send_slice(data, meta) {
+            Ok(()) => {
+                self.mark(id);
+                Ok(Some(()))
+            }
+            Err(SendError::BufferFull) => Ok(None),
+            Err(_) => Err(Error::InvalidAddr),
+        }
+    }
+
+    /// `Ok(None)`: nothing has arrived.
+    pub(super) fn recv_from(
+        &mut self,
+        id: u32,
+        buf: &mut [u8],
+        keep: bool,
+    ) -> Result<Option<(usize, SocketAddr)>, Error> {
+        self.udp_error(id)?;
+        let s = self.sock(id).udp();
+        let got = if keep {
+            s.peek().map(|(d, m)| (d, *m))
+        } else {
+            s.recv()
+        };
+        match got {
+            Ok((data, meta)) => {
+                let n = data.len().min(buf.len());
+                buf[..n].copy_from_slice(&data[..n]);
+                let from = meta.endpoint;
+                Ok(Some((n, SocketAddr::new(from.addr.into(), from.port))))
+            }
+            Err(RecvError::Exhausted | RecvError::Truncated) => Ok(None),
+        }
+    }
+
+    pub(super) fn unbind_udp(&mut self, id: u32, port: u16) {
+        if let Some(list) = self.udp.get_mut(&port) {
+            list.retain(|&x| x != id);
+            if list.is_empty() {
+                self.udp.remove(&port);
+            }
+        }
+        self.remove(id);
+    }
+
+    /// Whose is a datagram that arrived at interface `nic`? Of one bound to the address and one bound to all: the first.
+    pub(super) fn datagram_for(&self, nic: usize, tuple: Tuple) -> Option<u32> {
+        let list = self.udp.get(&tuple.local.port())?;
+        let mut best = None;
+        for &id in list {
+            let Some(Some(s)) = self.socks.get(id as usize) else {
+                continue;
+            };
+            let peer = match &s.kind {
+                Kind::Dhcp if s.nic == nic => return Some(id),
+                Kind::Udp(d) => d.peer,
+                _ => continue,
+            };
+            if peer.is_some_and(|p| p != tuple.remote) {
+                continue;
+            }
+            let bound = s.set.get::<udp::Socket<'_>>(s.handle).endpoint().addr;
+            match bound {
+                Some(a) if IpAddr::from(a) == tuple.local.ip() => return Some(id),
+                Some(_) => {}
+                None => best = Some(id),
+            }
+        }
+        best
+    }
+
+    /// A datagram of ours came to a port that nobody has.
+    pub(super) fn refused_datagram(&mut self, tuple: Tuple, wakes: &mut Wakes) {
+        let list = self.udp.get(&tuple.local.port()).map_or(&[][..], |l| l);
+        let sent_it = |id: &u32| match self.socks.get(*id as usize) {
+            Some(Some(s)) => matches!(&s.kind, Kind::Udp(d) if d.peer == Some(tuple.remote)),
+            _ => false,
+        };
+        if let Some(&id) = list.iter().find(|id| sent_it(id)) {
+            self.datagrams(id).error = Some(Error::Refused);
+            wake_reader(&self.sock(id).pd, wakes);
+        }
+    }
+}
