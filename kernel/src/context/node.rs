@@ -9,7 +9,7 @@
 //! | `err` | 0 | why; set once, by who ends it |
 //! | on its parent's list | yes (if it has a parent) | no |
 //! | has children on its list | any number | being taken off by who ended it; none are added |
-//! | `done` channel | open, if anybody asked for it | closed |
+//! | `done` channel | open, if anybody asked for it | closed, before anybody is told `err` or the cause |
 //! | timer | in a heap, if it has a deadline of its own | stopped |
 //! | function of `after_func` | waiting | running in its goroutine, or dropped |
 //!
@@ -31,7 +31,7 @@
 //! | `state` | its own lock |
 //! | `next`, `prev`, `linked` | the parent's lock |
 //! | `work` | who ended the node |
-//! | `err` | written once under the lock; Release, pairs with the Acquire in `err()`: who sees it sees the cause |
+//! | `err` | set once under the lock, by who ends the node; he takes `CLOSING` off once `done` is closed. Release, pairs with the Acquire in `err()`: who sees it sees the cause |
 //! | `refs` | Release on the way down, an Acquire fence by who frees |
 //!
 //! Refused: handles that the parent counts, as Go's map of children in effect does. There the collector frees a tree
@@ -56,6 +56,10 @@ use crate::{
     time::Instant,
 };
 
+/// Of `Node::err`: the channel is about to be closed. Who asks meanwhile waits for that (Go's rule: `err` says nothing
+/// as long as `done` is open).
+const CLOSING: u32 = 4;
+
 /// A counted handle to a node.
 pub(super) struct NodeRef(NonNull<Node>);
 
@@ -66,7 +70,7 @@ pub(super) struct Node {
     parent: Option<NonNull<Node>>,
     deadline: Option<Instant>,
     alarm: Option<Box<Alarm>>,
-    /// 0: live.
+    /// 0: live. Else why it ended, with `CLOSING` until its channel is closed.
     err: AtomicU32,
     state: SpinLock<State>,
     next: Cell<*const Node>,
@@ -304,19 +308,25 @@ impl NodeRef {
     }
 
     fn decode(word: u32) -> Option<Error> {
-        match word {
+        match word & !CLOSING {
             0 => None,
             1 => Some(Error::Canceled),
             _ => Some(Error::DeadlineExceeded),
         }
     }
 
+    #[inline]
     pub(super) fn err(&self) -> Option<Error> {
         // Acquire: pairs with the Release in `mark`.
-        Self::decode(self.node().err.load(Ordering::Acquire))
+        let word = self.node().err.load(Ordering::Acquire);
+        if word & CLOSING != 0 {
+            self.done().recv();
+        }
+        Self::decode(word)
     }
 
     pub(super) fn cause(&self) -> Option<Cause> {
+        self.err()?;
         self.node().state.lock().cause.clone()
     }
 
@@ -379,8 +389,9 @@ impl NodeRef {
             return None;
         }
         s.cause = Some(cause);
+        let closing = if s.done.is_some() { CLOSING } else { 0 };
         // Release: pairs with the Acquire in `err`.
-        node.err.store(err as u32 + 1, Ordering::Release);
+        node.err.store((err as u32 + 1) | closing, Ordering::Release);
         Some((s.done.clone(), s.hook.is_some()))
     }
 
@@ -394,6 +405,7 @@ impl NodeRef {
         }
         if let Some(c) = done {
             c.close();
+            self.node().err.fetch_and(!CLOSING, Ordering::Release); // as in `mark`
         }
         if hooked {
             self.start_hook();

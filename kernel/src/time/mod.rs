@@ -60,6 +60,13 @@ pub(crate) fn deadline(d: Duration) -> u64 {
     sched::now_ns().wrapping_add(span(d))
 }
 
+/// When a timer for `at`, which is to come, is due: then, or [`FAR`] from now if that is earlier. (A heap compares
+/// deadlines by wrapping difference: what is further away than 2^63 would be past.)
+pub(crate) fn until(at: Instant) -> u64 {
+    let now = sched::now_ns();
+    now.wrapping_add(at.as_nanos().saturating_sub(now).min(FAR))
+}
+
 /// A duration in nanoseconds, as far as timers go.
 #[inline]
 fn span(d: Duration) -> u64 {

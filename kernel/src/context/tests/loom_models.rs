@@ -3,6 +3,7 @@
 use loom::thread;
 
 use crate::{
+    TryRecvError,
     context::{Canceled, Context, DeadlineExceeded, background},
     sched::{NO_MEMORY, timer_heap},
     time::{Duration, run_due},
@@ -54,6 +55,31 @@ fn loom_two_cancel() {
         assert!(cause == "x" || cause == "context canceled");
         drop(root);
     });
+}
+
+/// Who sees the error, or the cause, finds `done` closed: Go's promise. The other way round as well.
+#[test]
+fn loom_ended_means_done_is_closed() {
+    fn closed(ctx: &Context) -> bool {
+        ctx.done().try_recv() == Err(TryRecvError::Closed)
+    }
+    let looks: [fn(&Context); 3] = [
+        |ctx| assert!(ctx.err().is_none() || closed(ctx), "ended, and not done"),
+        |ctx| assert!(ctx.cause().is_none() || closed(ctx), "a cause, and not done"),
+        |ctx| assert!(!closed(ctx) || ctx.err() == Some(Canceled), "done, and not ended"),
+    ];
+    for look in looks {
+        for asked_before in [true, false] {
+            model(move || {
+                let (ctx, cancel) = background().with_cancel();
+                let done = asked_before.then(|| ctx.done());
+                let h = thread::spawn(move || look(&ctx));
+                cancel();
+                h.join().unwrap();
+                drop(done);
+            });
+        }
+    }
 }
 
 /// Who waits on `done` is woken, also if the channel is made at the last moment.

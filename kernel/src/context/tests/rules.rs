@@ -98,6 +98,29 @@ fn deadlines() {
     assert_eq!(ctx.without_cancel().deadline(), None);
 }
 
+/// Further away than half the clock's range: still to come, not long past.
+#[test]
+fn a_deadline_in_a_thousand_years() {
+    let far = [
+        Duration::from_secs(1000 * 365 * 86_400 / 2),
+        Duration::from_nanos(u64::MAX / 8 * 7),
+    ];
+    for d in far {
+        let (ctx, _c) = background().with_deadline(Instant::now() + d);
+        let (near, _c) = background().with_timeout(2 * MS);
+        near.done().recv();
+        assert_eq!(ctx.err(), None, "{d:?} are not over");
+        assert!(ctx.deadline().expect("it has one") > Instant::now() + d / 2);
+    }
+    let (ctx, cancel) = background().with_timeout(Duration::MAX);
+    let (under, _c) = ctx.with_deadline(Instant::now() + LONG);
+    let (near, _c) = under.with_timeout(2 * MS);
+    near.done().recv();
+    assert_eq!((ctx.err(), under.err()), (None, None));
+    cancel();
+    assert_eq!(under.err(), Some(Canceled));
+}
+
 #[test]
 fn a_deadline_that_has_passed() {
     let (ctx, cancel) = background().with_timeout(Duration::ZERO);
