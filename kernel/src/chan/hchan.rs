@@ -196,7 +196,8 @@ impl<T> Hchan<T> {
                 senders: WaitQ::new(),
                 timer: ptr::null(),
             },
-            ring: (0..cap).map(|_| UnsafeCell::new(MaybeUninit::uninit())).collect(),
+            // SAFETY: a place that may be uninitialised may be so from the start; no loop over them, there may be 2^64.
+            ring: unsafe { Box::new_uninit_slice(cap).assume_init() },
         }
     }
 

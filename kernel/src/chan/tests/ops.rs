@@ -293,6 +293,17 @@ fn zero_sized_and_huge_values() {
     }
 }
 
+/// A buffer is made at once, however long it is.
+#[test]
+fn a_buffer_without_end() {
+    let ch = chan::<()>(usize::MAX);
+    (0..3).for_each(|_| ch.send(()));
+    assert_eq!((ch.len(), ch.cap()), (3, usize::MAX));
+    assert_eq!(ch.recv(), Some(()));
+    drop(ch);
+    assert!(panics(|| chan::<u64>(usize::MAX / 4)).contains("capacity overflow"));
+}
+
 #[test]
 fn handles_compare_print_and_convert() {
     let (a, b) = (chan::<u8>(2), chan::<u8>(2));
