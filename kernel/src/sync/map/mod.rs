@@ -5,8 +5,9 @@
 //! writer waits for writers of the same sixteenth only. A value comes out as a clone, or is looked at in place
 //! ([`Map::load_with`], [`Map::range`]).
 //!
-//! Comparing keys (and values, in `compare_and_…`) is the user's code and runs under the part's lock when writing: it
-//! must not write to the same map.
+//! Comparing keys (and values, in `compare_and_…`) and cloning the value that comes back are the user's code and run under
+//! the part's lock when writing: they must not write to the same map. Drops may: none runs under a lock, neither of
+//! what was in the map nor of what did not get in.
 
 mod hash;
 mod readers;
@@ -151,8 +152,9 @@ impl<K: Hash + Eq, V, S: BuildHasher> Map<K, V, S> {
         }));
     }
 
-    /// As `edit` with a key that may have to go into the map.
-    fn edit_owned(&self, key: K, decide: impl FnOnce(K, Option<&V>) -> Edit<K, V>) {
+    /// As `edit` with a key that may have to go into the map. A key (and what else of the caller's) that stays outside is
+    /// dropped after the lock was released: so `decide` takes it out of the `Option` only to put it in.
+    fn edit_owned(&self, key: K, decide: impl FnOnce(&mut Option<K>, Option<&V>) -> Edit<K, V>) {
         let hash = self.hasher.hash_one(&key);
         let key = core::cell::Cell::new(Some(key));
         let same = |k: &K| {
@@ -161,13 +163,12 @@ impl<K: Hash + Eq, V, S: BuildHasher> Map<K, V, S> {
             key.set(mine);
             same
         };
-        drop(
-            self.part(hash)
-                .edit(&self.readers, hash, same, |e| match key.take() {
-                    Some(key) => decide(key, e.map(|e| &e.value)),
-                    None => Edit::Keep,
-                }),
-        );
+        drop(self.part(hash).edit(&self.readers, hash, same, |e| {
+            let mut mine = key.take();
+            let edit = decide(&mut mine, e.map(|e| &e.value));
+            key.set(mine);
+            edit
+        }));
     }
 
     /// Calls `f` with the value of `key`, if there is one. Meanwhile others may replace it: this one stays as it is.
@@ -228,7 +229,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> Map<K, V, S> {
     /// assert_eq!(m.load(&1), Some("uno"));
     /// ```
     pub fn store(&self, key: K, value: V) {
-        self.edit_owned(key, |key, _| Edit::Put(key, value));
+        let mut value = Some(value);
+        self.edit_owned(key, |key, _| Edit::put(key, &mut value));
     }
 
     /// Sets the value of `key`; the one before comes back.
@@ -241,10 +243,10 @@ impl<K: Hash + Eq, V, S: BuildHasher> Map<K, V, S> {
     where
         V: Clone,
     {
-        let mut before = None;
+        let (mut before, mut value) = (None, Some(value));
         self.edit_owned(key, |key, old| {
             before = old.cloned();
-            Edit::Put(key, value)
+            Edit::put(key, &mut value)
         });
         before
     }
@@ -262,15 +264,15 @@ impl<K: Hash + Eq, V, S: BuildHasher> Map<K, V, S> {
         if let Some(v) = self.load(&key) {
             return (v, true);
         }
-        let mut there = None;
+        let (mut there, mut value) = (None, Some(value));
         self.edit_owned(key, |key, old| match old {
             Some(v) => {
                 there = Some((v.clone(), true));
                 Edit::Keep
             }
             None => {
-                there = Some((value.clone(), false));
-                Edit::Put(key, value)
+                there = value.clone().map(|v| (v, false));
+                Edit::put(key, &mut value)
             }
         });
         there.unwrap_or_else(|| unreachable!("decided above"))
@@ -326,10 +328,14 @@ impl<K: Hash + Eq, V, S: BuildHasher> Map<K, V, S> {
     where
         V: PartialEq,
     {
-        let mut done = false;
+        let (mut done, mut new) = (false, Some(new));
         self.edit_owned(key, |key, v| {
             done = v == Some(old);
-            if done { Edit::Put(key, new) } else { Edit::Keep }
+            if done {
+                Edit::put(key, &mut new)
+            } else {
+                Edit::Keep
+            }
         });
         done
     }

@@ -16,6 +16,8 @@
 //! unlinks goes into a bag and is freed when no reader can know it any more (`readers`). Freed things are given to the
 //! caller, who drops them after unlocking: a key's and a value's drop is the user's code.
 //!
+//! Without memory a change leaves the trie as it was and panics, as any allocation does, after unlocking.
+//!
 //! Memory ordering: links are stored Release and read Acquire: who sees a node sees what is in it. Writers are ordered by
 //! the lock.
 //!
@@ -27,6 +29,7 @@ use core::{cell::UnsafeCell, mem, ptr};
 
 use super::readers::{Readers, Unseen};
 use crate::{
+    mem::try_box,
     shim::{AtomicPtr, AtomicUsize, Ordering},
     sync::RawMutex,
 };
@@ -126,7 +129,15 @@ impl<K, V> Drop for Bag<K, V> {
         while !self.entries.is_null() {
             // SAFETY: as above.
             let e = unsafe { Box::from_raw(self.entries) };
-            self.entries = e.bag; // before the user's drops: one that panics leaks nothing else
+            // The rest is a bag of its own, whose drop runs if this entry's unwinds.
+            let rest = Bag {
+                entries: e.bag,
+                ..Bag::new()
+            };
+            self.entries = ptr::null_mut();
+            drop(e);
+            self.entries = rest.entries;
+            mem::forget(rest);
         }
     }
 }
@@ -158,6 +169,17 @@ pub(super) enum Edit<K, V> {
     Keep,
     Put(K, V),
     Remove,
+}
+
+impl<K, V> Edit<K, V> {
+    /// `Put` of both, which are there.
+    #[inline]
+    pub(super) fn put(key: &mut Option<K>, value: &mut Option<V>) -> Self {
+        match (key.take(), value.take()) {
+            (Some(k), Some(v)) => Edit::Put(k, v),
+            _ => unreachable!("a key or a value put twice"),
+        }
+    }
 }
 
 /// Unlocks a part, however the user's comparison ends.
@@ -258,13 +280,20 @@ impl<K, V> Part<K, V> {
         match edit {
             Edit::Keep => {}
             Edit::Put(key, value) => {
-                let new = Box::into_raw(Box::new(Entry {
+                let new = Entry {
                     hash,
                     next: null(),
                     bag: ptr::null_mut(),
                     key,
                     value,
-                }));
+                };
+                let new = match try_box(new) {
+                    Ok(b) => Box::into_raw(b),
+                    Err(new) => {
+                        drop(locked); // before the user's drops
+                        no_memory(new)
+                    }
+                };
                 // SAFETY: just made, not linked yet.
                 let next = unsafe { &(*new).next };
                 // SAFETY: linked, and we hold the lock.
@@ -274,18 +303,21 @@ impl<K, V> Part<K, V> {
                     // SAFETY: 1. unlinked by the store.
                     unsafe { garbage.fresh.add_entry(found) };
                 } else {
-                    self.len.fetch_add(1, Ordering::Relaxed); // a figure
                     if first.is_null() || same_hash {
                         next.store(first.cast(), Ordering::Relaxed);
                         link.store(new.cast(), Ordering::Release);
                     } else {
                         // SAFETY: as above.
                         let other = unsafe { (*first).hash };
-                        link.store(
-                            branch(level, (hash, new.cast()), (other, first.cast())),
-                            Ordering::Release,
-                        );
+                        let Some(both) = branch(level, (hash, new.cast()), (other, first.cast())) else {
+                            // SAFETY: from a box above, and linked nowhere.
+                            let new = unsafe { Box::from_raw(new) };
+                            drop(locked); // before the user's drops
+                            no_memory(new)
+                        };
+                        link.store(both, Ordering::Release);
                     }
+                    self.len.fetch_add(1, Ordering::Relaxed); // a figure
                 }
             }
             Edit::Remove => {
@@ -369,18 +401,28 @@ impl<K, V> Drop for Part<K, V> {
     }
 }
 
-/// Inner nodes that tell two chains with different hashes apart, from `level` on.
-fn branch(level: usize, a: (u64, *mut ()), b: (u64, *mut ())) -> *mut () {
-    let links: [Link; WIDTH] = core::array::from_fn(|_| null());
+/// The panic of an allocation that failed. What was to go into the map is dropped by it, with no lock held.
+#[cold]
+#[inline(never)]
+fn no_memory<T>(_not_stored: T) -> ! {
+    alloc::alloc::handle_alloc_error(core::alloc::Layout::new::<T>())
+}
+
+/// Inner nodes that tell two chains with different hashes apart, from `level` on. `None` without memory.
+fn branch(level: usize, a: (u64, *mut ()), b: (u64, *mut ())) -> Option<*mut ()> {
+    let node = try_box(Inner {
+        links: core::array::from_fn(|_| null()),
+        bag: ptr::null_mut(),
+    })
+    .ok()?;
     let (i, j) = (nibble(a.0, level), nibble(b.0, level));
     if i == j {
-        links[i].store(branch(level + 1, a, b), Ordering::Relaxed);
+        node.links[i].store(branch(level + 1, a, b)?, Ordering::Relaxed);
     } else {
-        links[i].store(a.1, Ordering::Relaxed);
-        links[j].store(b.1, Ordering::Relaxed);
+        node.links[i].store(a.1, Ordering::Relaxed);
+        node.links[j].store(b.1, Ordering::Relaxed);
     }
-    let bag = ptr::null_mut();
-    tagged(Box::into_raw(Box::new(Inner { links, bag })))
+    Some(tagged(Box::into_raw(node)))
 }
 
 /// # Safety

@@ -185,3 +185,119 @@ fn map_survives_a_panicking_comparison() {
     );
     assert_eq!(format!("{:?}", Map::from_iter([(1, 2)]) as Map<_, _>), "{1: 2}");
 }
+
+/// A key that looks, when it is dropped, whether the map can be written: it is dropped under no lock.
+mod nosy {
+    use std::{
+        hash::BuildHasherDefault,
+        sync::atomic::{AtomicUsize, Ordering::SeqCst},
+        time::Duration,
+    };
+
+    use super::Bad;
+    use crate::{chan, go, sync::Map};
+
+    static WRITABLE: AtomicUsize = AtomicUsize::new(0);
+    pub(super) static MAP: crate::sync::LazyLock<Map<Nosy, Nosy, BuildHasherDefault<Bad>>> =
+        crate::sync::LazyLock::new(Map::default);
+
+    #[derive(Clone, PartialEq, Eq, Debug)]
+    pub(super) struct Nosy(pub(super) u32);
+
+    impl std::hash::Hash for Nosy {
+        fn hash<H: std::hash::Hasher>(&self, h: &mut H) {
+            h.write_u8(0); // all in one part
+        }
+    }
+
+    impl Drop for Nosy {
+        fn drop(&mut self) {
+            if self.0 < 100 {
+                let wrote = chan::<()>(1);
+                let tx = wrote.sender();
+                go(move || {
+                    MAP.store(Nosy(100), Nosy(100));
+                    tx.send(());
+                });
+                if wrote.recv_timeout(Duration::from_secs(10)).is_ok() {
+                    WRITABLE.fetch_add(1, SeqCst);
+                }
+            }
+        }
+    }
+
+    /// How many of those that looked found the lock free.
+    pub(super) fn writable() -> usize {
+        WRITABLE.swap(0, SeqCst)
+    }
+}
+
+#[test]
+fn map_drops_nothing_under_its_lock() {
+    use nosy::{MAP, Nosy, writable};
+    MAP.store(Nosy(1), Nosy(1));
+    assert_eq!(writable(), 0, "nothing to drop");
+    MAP.store(Nosy(1), Nosy(2)); // the old entry
+    assert_eq!(writable(), 2);
+    assert!(!MAP.compare_and_swap(Nosy(1), &Nosy(101), Nosy(3))); // key and new value
+    assert_eq!(writable(), 2);
+    assert!(MAP.compare_and_swap(Nosy(1), &Nosy(2), Nosy(3))); // the old entry, and what it was compared with
+    assert_eq!(writable(), 3);
+    assert!(MAP.load_or_store(Nosy(1), Nosy(4)).1); // key, value, and the clone that came back
+    assert_eq!(writable(), 3);
+    drop(MAP.swap(Nosy(1), Nosy(5)));
+    assert_eq!(writable(), 3);
+    assert!(!MAP.compare_and_delete(&Nosy(1), &Nosy(6)));
+    assert_eq!(writable(), 2);
+    assert!(MAP.delete(&Nosy(1)));
+    assert_eq!(writable(), 3);
+    MAP.store(Nosy(1), Nosy(7));
+    MAP.clear();
+    assert_eq!(writable(), 2);
+}
+
+/// Two threads miss the same key: one of them stores, the other's value is dropped without the lock.
+#[test]
+fn map_load_or_store_when_somebody_is_faster() {
+    #[derive(PartialEq, Eq, Debug)]
+    struct Late(u32);
+    impl std::hash::Hash for Late {
+        fn hash<H: Hasher>(&self, h: &mut H) {
+            h.write_u32(self.0);
+        }
+    }
+    let map = Map::new();
+    let firsts = AtomicUsize::new(0);
+    for k in 0..200 {
+        scope(|s| {
+            for v in 0..3 {
+                let (map, firsts) = (&map, &firsts);
+                s.spawn(move || {
+                    let (got, there) = map.load_or_store(Late(k), v);
+                    assert!(there || got == v);
+                    firsts.fetch_add(usize::from(!there), SeqCst);
+                });
+            }
+        });
+    }
+    assert_eq!((firsts.into_inner(), map.len()), (200, 200));
+}
+
+/// A drop that panics does not keep the others from being dropped.
+#[test]
+fn map_survives_a_panicking_drop() {
+    struct Bomb(u32, Arc<AtomicUsize>);
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            self.1.fetch_add(1, SeqCst);
+            assert!(self.0 != 5, "bomb");
+        }
+    }
+    let drops = Arc::new(AtomicUsize::new(0));
+    let map = Map::new();
+    (0..20).for_each(|i| map.store(i, Bomb(i, drops.clone())));
+    assert!(recover(|| map.clear()).is_err());
+    (100..104).for_each(|i| map.store(i, Bomb(i, drops.clone())));
+    drop(map);
+    assert_eq!(drops.load(SeqCst), 24);
+}
