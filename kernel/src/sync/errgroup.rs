@@ -92,9 +92,12 @@ impl<E> Inner<E> {
     fn fail_by_panic(&self, p: Panic) {
         let mut o = self.outcome.lock();
         o.failed = true;
-        o.panic.get_or_insert(p);
+        let mut p = Some(p);
+        if o.panic.is_none() {
+            o.panic = p.take();
+        }
         let stop = o.stop.take();
-        drop(o);
+        drop(o); // before a later panic's payload
         self.stop(stop, None);
     }
 }

@@ -3,12 +3,12 @@
 //! A call in flight is an entry of the map. Its first caller (the *leader*) runs the function; who comes meanwhile
 //! finds the entry, waits for it and gets a clone of the result. The leader writes the outcome, takes the entry off the
 //! map *if it is still its own* (`forget` may have removed it, and another call may fly under the same key), and
-//! lets the others go on. The function's panic is raised in the leader, with its message in all the others; after a
+//! lets the others go on. Only comparisons of keys run under the map's mutex, no clone and no drop. The function's panic is raised in the leader, with its message in all the others; after a
 //! `goexit` they leave, too: nobody can be given a result that does not exist.
 #![forbid(unsafe_code)]
 
 use alloc::{
-    collections::{BTreeMap, btree_map::Entry},
+    collections::BTreeMap,
     string::{String, ToString},
     sync::Arc,
 };
@@ -74,19 +74,17 @@ impl<K: Ord + Clone, V: Clone> Group<K, V> {
     /// assert_eq!(g.do_call("answer", || 42), (42, false));
     /// ```
     pub fn do_call(&self, key: K, f: impl FnOnce() -> V) -> (V, bool) {
+        let mine = key.clone();
         let mut calls = self.calls.lock();
-        match calls.entry(key.clone()) {
-            Entry::Occupied(e) => {
-                let call = e.get().clone();
-                call.others.fetch_add(1, Ordering::Relaxed); // under the mutex
-                drop(calls);
-                Self::follow(&call)
-            }
-            Entry::Vacant(e) => {
-                let call = e.insert(Arc::new(Call::new())).clone();
-                drop(calls);
-                self.lead(key, &call, f)
-            }
+        if let Some(call) = calls.get(&key).cloned() {
+            call.others.fetch_add(1, Ordering::Relaxed); // under the mutex
+            drop(calls);
+            Self::follow(&call)
+        } else {
+            let call = Arc::new(Call::new());
+            calls.insert(mine, call.clone());
+            drop(calls);
+            self.lead(key, &call, f)
         }
     }
 
@@ -112,14 +110,12 @@ impl<K: Ord + Clone, V: Clone> Group<K, V> {
         };
         let _ = call.outcome.set(outcome); // only the leader sets it
         let mut calls = self.calls.lock();
-        if let Entry::Occupied(e) = calls.entry(key)
-            && Arc::ptr_eq(e.get(), call)
-        {
-            e.remove();
-        }
+        let own = calls.get(&key).is_some_and(|c| Arc::ptr_eq(c, call));
+        let gone = own.then(|| calls.remove_entry(&key));
         // Whoever counted itself did so before we had the mutex, unless the key was forgotten: then it may be late.
         let shared = call.others.load(Ordering::Relaxed) > 0;
         drop(calls);
+        drop(gone); // after the mutex: a key's drop is the user's code
         call.flying.done();
         match result {
             Ok((_, v)) => (v, shared),
@@ -155,7 +151,7 @@ impl<K: Ord + Clone, V: Clone> Group<K, V> {
     /// g.forget(&"key"); // nothing in flight: nothing happens
     /// ```
     pub fn forget(&self, key: &K) {
-        let gone = self.calls.lock().remove(key);
+        let gone = self.calls.lock().remove_entry(key);
         drop(gone);
     }
 

@@ -26,7 +26,10 @@ use core::mem::MaybeUninit;
 #[cfg(loom)]
 use loom::cell::UnsafeCell;
 
-use crate::shim::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use crate::{
+    mem::try_box,
+    shim::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering},
+};
 
 /// loom's interface over core's cell.
 #[cfg(not(loom))]
@@ -187,7 +190,8 @@ impl<T> Deque<T> {
 
     fn make(&self, i: usize) -> Option<&Ring<T>> {
         let at = self.rings.get(i)?;
-        let ring = Box::into_raw(Box::new(Ring::try_new(FIRST << i)?));
+        // Never the infallible way: the producer is pinned, and must not panic.
+        let ring = Box::into_raw(try_box(Ring::try_new(FIRST << i)?).ok()?);
         at.store(ring, Ordering::Release); // pairs with the Acquire in `ring`; only the producer makes rings
         // SAFETY: just made.
         unsafe { ring.as_ref() }

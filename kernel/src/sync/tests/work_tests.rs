@@ -200,6 +200,46 @@ fn singleflight_forget_starts_another() {
     assert_eq!(g.in_flight(), 0);
 }
 
+/// A key may use the group when it is dropped: the mutex is free then.
+#[test]
+fn singleflight_drops_keys_without_its_mutex() {
+    #[derive(PartialEq, Eq, PartialOrd, Ord)]
+    struct Key(u8);
+    static GROUP: singleflight::Group<Key, u8> = singleflight::Group::new();
+    static SEEN: AtomicUsize = AtomicUsize::new(0);
+    fn look() {
+        let looked = chan::<usize>(1);
+        let tx = looked.sender();
+        crate::go(move || tx.send(GROUP.in_flight()));
+        assert!(
+            looked.recv_timeout(Duration::from_secs(10)).is_ok(),
+            "dropped under the mutex"
+        );
+        SEEN.fetch_add(1, SeqCst);
+    }
+    impl Drop for Key {
+        fn drop(&mut self) {
+            look();
+        }
+    }
+    impl Clone for Key {
+        fn clone(&self) -> Self {
+            look();
+            Key(self.0)
+        }
+    }
+    let (got, shared) = GROUP.do_call(Key(1), || {
+        let late = spawn(|| GROUP.do_call(Key(1), || 9));
+        a_while();
+        GROUP.forget(&Key(1));
+        assert_eq!(GROUP.do_call(Key(1), || 4), (4, false));
+        drop(late);
+        1
+    });
+    assert_eq!((got, shared, GROUP.in_flight()), (1, true, 0));
+    assert!(SEEN.load(SeqCst) >= 8);
+}
+
 #[test]
 fn singleflight_panics_everywhere() {
     let g = Arc::new(singleflight::Group::<u8, u8>::new());
