@@ -6,7 +6,7 @@
 TOOLCHAIN := $(shell sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
 HOST := $(shell uname -m)-unknown-linux-gnu
 ROOT := $(CURDIR)
-export SMP MEM BOOT OPTS SEED DET MACHINE ICOUNT SHIFT TIMEOUT N MINUTES VERBOSE UPDATE NET INTX
+export SMP MEM BOOT OPTS SEED DET MACHINE ICOUNT SHIFT TIMEOUT N MINUTES VERBOSE UPDATE NET INTX PEER CONNS RUNS SECS BLOCKS
 
 # What `make qemu` boots: the default kernel, or one of examples/.
 PROGRAM = $(if $(EXAMPLE),--example $(EXAMPLE),--bin burrow)
@@ -19,7 +19,7 @@ HOST_CARGO = cd / && RUSTUP_TOOLCHAIN=$(TOOLCHAIN) cargo
 HOST_TEST = $(HOST_CARGO) test --quiet --manifest-path $(ROOT)/Cargo.toml --target $(HOST) --target-dir $(ROOT)/target/
 
 .DEFAULT_GOAL := help
-.PHONY: help setup qemu test test-det test-examples test-host test-runner golden image gdb lint fmt doc bench soak boot-time clean kernel fmt-check ci
+.PHONY: help setup qemu test test-det test-examples test-host test-runner golden image gdb lint fmt doc bench bench-net net-scale soak boot-time clean kernel fmt-check ci
 
 help: ## this list
 	@echo "Burrow: a Go-style runtime as a bootable kernel. Commands:"
@@ -78,6 +78,14 @@ gdb: kernel ## QEMU waits, gdb attaches with symbols
 bench: setup ## benchmarks inside QEMU (ICOUNT=1 counts instructions; T=file OUT=file)
 	@OPTS="$(if $(ICOUNT),bench.scale=0.1) memprofile=off $(OPTS)" MEM=$(or $(MEM),2G) SMP=$(or $(SMP),$(if $(ICOUNT),1,4)) TIMEOUT=$(or $(TIMEOUT),1800) \
 		cargo bench --quiet -p burrow-benches $(if $(T),--bench $(T)) $(if $(OUT),| tee $(OUT))
+
+bench-net: setup ## servers in the guest, measured from the host (ROW=echo RUNS=5 SECS=2; PEER=dir compares, see docs/performance.md)
+	@cargo build --quiet --release -p burrow-tests --example net_bench
+	@MEM=$(or $(MEM),2G) boot/run net-bench target/x86_64-burrow/release/examples/net_bench $(ROW)
+
+net-scale: setup ## CONNS=10000 connections from the host at once, each pinged ten times, in MEM=1G
+	@cargo build --quiet --release -p burrow-tests --example net_bench
+	@boot/run net-scale target/x86_64-burrow/release/examples/net_bench
 
 soak: setup ## N rounds of the stress tests with varied SMP and SEED, logged in docs/soak.log
 	@boot/run soak

@@ -4,7 +4,7 @@
 //! decides whether a run passed. Cargo calls it as its runner (through `boot/run`), the Makefile calls it for
 //! the rest. Files: `config` (parameters), `qemu` (flags, one guest), `serial` (machine lines),
 //! `verdict` (did it pass), `run`, `test`, `image`, `symbols`, `gdb`, `soak`, `lint`, `golden`
-//! and `listing` (fast paths, instruction by instruction), `toolchain`.
+//! and `listing` (fast paths, instruction by instruction), `netbench` (servers measured), `toolchain`.
 
 mod boot_time;
 mod config;
@@ -14,6 +14,7 @@ mod golden;
 mod image;
 mod lint;
 mod listing;
+mod netbench;
 mod qemu;
 mod run;
 mod serial;
@@ -38,6 +39,8 @@ usage: burrow-boot COMMAND [FLAGS] ELF…
   gdb ELF                 wait for gdb, and start it
   boot-time ELF           start of QEMU to main, median of 5, for every way to boot
   examples [FILTERS…]     build and run examples/, each as a test
+  net-bench ELF [ROW]     examples/net_bench.rs measured from the host; PEER=DIR compares (RUNS=5 SECS=2 BLOCKS=32)
+  net-scale ELF           CONNS=10000 connections at once, each pinged ten times
   soak                    N rounds of the stress tests, MINUTES each; appends to docs/soak.log
   golden ELF              the heap's fast paths against tests/golden (UPDATE=1 writes them)
   lint                    house rules that no compiler checks
@@ -107,6 +110,14 @@ fn dispatch(mut args: Vec<OsString>) -> Result<i32> {
                 vec![cfg.boot]
             };
             boot_time::boot_time(&cfg, &take_elf(&mut args)?, &boots)
+        }
+        "net-bench" => {
+            let cfg = Config::take(&mut args)?;
+            netbench::bench(&cfg, &take_elf(&mut args)?, &args)
+        }
+        "net-scale" => {
+            let cfg = Config::take(&mut args)?;
+            netbench::many(&cfg, &take_elf(&mut args)?)
         }
         "examples" => {
             let cfg = Config::take(&mut args)?;

@@ -236,6 +236,11 @@ impl Guest {
         })
     }
 
+    /// QEMU's process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The guest's serial input.
     pub(crate) fn take_input(&mut self) -> Option<ChildStdin> {
         self.input.take()

@@ -73,8 +73,11 @@ pub(crate) fn start() {
     sched::go_system("console", read);
 }
 
-/// On g0: the UART has bytes.
+/// On g0, after the interrupt of any device: has the UART bytes?
 fn on_interrupt_work() {
+    if !serial::has_input() {
+        return;
+    }
     let waiting = READER.lock().take();
     if let Some(g) = waiting {
         sched::ready(g);

@@ -31,6 +31,8 @@ mod addr;
 #[cfg(not(loom))]
 mod alarm;
 #[cfg(not(loom))]
+mod bell;
+#[cfg(not(loom))]
 mod deadlines;
 #[cfg(not(loom))]
 mod demux;

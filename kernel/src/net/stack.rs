@@ -35,6 +35,7 @@ use smoltcp::{
 use super::{
     Error,
     alarm::Alarm,
+    bell,
     deadlines::{Deadlines, Who},
     demux::Tuple,
     hash::Seeded,
@@ -137,6 +138,7 @@ pub(super) fn with<R>(f: impl FnOnce(&mut Stack) -> R) -> R {
         let r = f(s);
         (r, s.round(&mut wakes))
     };
+    bell::ring();
     sched::ready_all(&wakes);
     while more {
         more = again();
@@ -151,6 +153,7 @@ fn again() -> bool {
         Some(s) => s.round(&mut wakes),
         None => false,
     };
+    bell::ring();
     sched::ready_all(&wakes);
     more
 }

@@ -143,11 +143,12 @@ pub fn ready(g: GPtr) {
     arch::preempt_enable();
 }
 
-/// Makes a list of waiting goroutines runnable and wakes one core for all of them; who it wakes wakes the next. Not
-/// from interrupts.
+/// Makes a list of waiting goroutines runnable and wakes one core for all of them; who it wakes wakes the next. A single
+/// one is run by the caller's core itself if that is on g0 and has nothing else to run: the netpoller's usual case,
+/// where a second core would only be woken to find nothing. Not from interrupts.
 pub(crate) fn ready_all(list: &[GPtr]) {
     let [first, rest @ ..] = list else { return };
-    if rest.is_empty() {
+    if rest.is_empty() && !is_ours_to_run() {
         return ready(*first);
     }
     arch::preempt_disable();
@@ -163,8 +164,16 @@ pub(crate) fn ready_all(list: &[GPtr]) {
             list.iter().for_each(|g| s.push(g.raw()));
         }
     }
-    find::wake_for_work();
+    if !rest.is_empty() {
+        find::wake_for_work();
+    }
     arch::preempt_enable();
+}
+
+/// Is this g0, with a P that has nothing to run yet? It goes on to `schedule`, whatever it does now.
+fn is_ours_to_run() -> bool {
+    let core = percpu::this();
+    core.g.get().is_null() && m::p_of(core).is_some_and(|p| p.runq.is_empty())
 }
 
 /// Lets others run: the goroutine goes behind those that wait, to the tail of its P's queue or, if others wait

@@ -46,6 +46,8 @@ use crate::{
 static SLICE: AtomicU64 = AtomicU64::new(10_000_000);
 /// A due timer takes the core from a goroutine that has run this long (ns).
 const TIMER_GRACE: u64 = 1_000_000;
+/// How long (ns) a running goroutine keeps its core to itself after a device's interrupt.
+const IRQ_PATIENCE: u64 = 50_000;
 
 /// The time slice (ns).
 #[inline(always)]
@@ -129,6 +131,8 @@ pub(crate) fn on_timer(f: &mut TrapFrame, fx: &FxState) {
     if core.g.get().is_null() {
         return; // g0, in its halt: it looks for itself
     }
+    // A device's work that no g0 took yet (`divert_for_irq`): another core's, if one sleeps, else this one's.
+    let irq = find::IRQ_WORK.load(Ordering::Relaxed) && !sysmon::kick_idle_core();
     let mut at = sysmon::next_tick(core);
     if let Some(p) = p_of(core) {
         let start = p.slice_start.load(Ordering::Relaxed);
@@ -141,7 +145,7 @@ pub(crate) fn on_timer(f: &mut TrapFrame, fx: &FxState) {
         }
         let grace = start.wrapping_add(TIMER_GRACE.min(slice()));
         let due = unserved || timer <= now;
-        let want = now >= end || chaos::on() || due && now >= grace;
+        let want = now >= end || irq || chaos::on() || due && now >= grace;
         // Once it is wanted off, the goroutine goes now or when its count falls to 0: nothing sooner helps, and
         // firing again at once would leave it no time to get there.
         at = at.min(t).min(match (want, due) {
@@ -156,7 +160,7 @@ pub(crate) fn on_timer(f: &mut TrapFrame, fx: &FxState) {
         // Inside `blocking`, without a P: it may be the one core that was armed for a timer it added.
         let (t, unserved) = idle_timers(now);
         at = at.min(if unserved { now + slice() } else { t });
-        if core.preempt_req.load(Ordering::Relaxed) {
+        if irq || core.preempt_req.load(Ordering::Relaxed) {
             request(core, f, fx);
         }
     }
@@ -210,17 +214,18 @@ pub(crate) fn on_resched(f: &mut TrapFrame, fx: &FxState) {
     }
 }
 
-/// A device's interrupt handler made work for g0 (see `find::set_irq_hook`): get there soon.
+/// A device's interrupt handler made work for g0 (see `find::set_irq_hook`): get there soon. The goroutine that runs here
+/// most likely parks by itself before `IRQ_PATIENCE` is over; to wake another core for it would cost more than that.
 pub(crate) fn divert_for_irq() {
     find::IRQ_WORK.store(true, Ordering::Release); // pairs with the AcqRel swap in `drain_irq_work`
     let core = percpu::this();
-    core.preempt.set(core.preempt.get() & !NO_RESCHED);
     if core.g.get().is_null() {
         return;
     }
-    arm(core, clock::now_ns() + 50_000, clock::now_ns());
-    core.preempt_req.store(true, Ordering::Relaxed);
-    sysmon::kick_idle_core();
+    let now = clock::now_ns();
+    if now + IRQ_PATIENCE < core.armed_at.get() {
+        arm(core, now + IRQ_PATIENCE, now);
+    }
 }
 
 /// Asks the goroutine on another core to leave it.

@@ -11,6 +11,7 @@ use virtio_drivers::transport::{
 use super::{
     super::link::Link,
     VirtioLink,
+    doorbell::Register,
     irq::{self, Ack},
 };
 use crate::arch::x86_64::{
@@ -59,7 +60,9 @@ fn start(at: *mut u32, gsi: u32) -> Option<Box<dyn Link>> {
     if transport.device_type() != DeviceType::Network {
         return None;
     }
-    let link = VirtioLink::new(transport)?;
+    // SAFETY: QueueNotify, inside the slot.
+    let notify = Register::Long(unsafe { at.add(0x50 / 4) });
+    let link = VirtioLink::new(transport, [notify; 2])?;
     let line = Line {
         gsi,
         active_low: false,

@@ -14,6 +14,7 @@
 //!
 //! No device is not an error: then there is just the loopback link.
 
+mod doorbell;
 mod hal;
 mod irq;
 mod mmio;
@@ -25,6 +26,7 @@ use core::{
     sync::atomic::{Ordering, fence},
 };
 
+use doorbell::{Doorbells, Quiet, Register};
 use hal::{BurrowHal, Dma};
 use smoltcp::phy::{DeviceCapabilities, Medium};
 use virtio_drivers::{device::net::VirtIONetRaw, transport::Transport};
@@ -50,7 +52,8 @@ pub(super) fn discover(mut add: impl FnMut(Box<dyn Link>)) {
 
 /// One device.
 struct VirtioLink<T: Transport> {
-    net: VirtIONetRaw<BurrowHal, T, SIZE>,
+    net: VirtIONetRaw<BurrowHal, Quiet<T>, SIZE>,
+    doorbells: Doorbells,
     rx: Dma,
     tx: Dma,
     /// Which buffer a receive token stands for.
@@ -66,11 +69,13 @@ unsafe impl<T: Transport> Send for VirtioLink<T> {}
 
 impl<T: Transport> VirtioLink<T> {
     /// Starts the device and gives it all receive buffers.
-    fn new(transport: T) -> Option<Self> {
+    fn new(transport: T, registers: [Register; 2]) -> Option<Self> {
+        let (transport, doorbells) = doorbell::take_over(transport, registers)?;
         let net = VirtIONetRaw::new(transport).ok()?;
         let (rx, tx) = (Dma::new(SIZE * BUFFER)?, Dma::new(SIZE * BUFFER)?);
         let mut link = Self {
             net,
+            doorbells,
             rx,
             tx,
             rx_of: [0; SIZE],
@@ -81,6 +86,7 @@ impl<T: Transport> VirtioLink<T> {
         for i in 0..SIZE as u16 {
             link.post(i);
         }
+        link.doorbells.mark();
         Some(link)
     }
 
@@ -185,6 +191,7 @@ impl<T: Transport> Link for VirtioLink<T> {
         if self.tx_free.len() < LOW {
             self.reap();
         }
+        self.doorbells.mark();
     }
 
     fn mac(&self) -> Option<[u8; 6]> {

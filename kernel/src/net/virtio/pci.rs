@@ -10,7 +10,7 @@ use virtio_drivers::{
         DeviceType,
         pci::{
             PciTransport,
-            bus::{BarInfo, Command, ConfigurationAccess, DeviceFunction, PciRoot},
+            bus::{BarInfo, CapabilityInfo, Command, ConfigurationAccess, DeviceFunction, PciRoot},
             virtio_device_type,
         },
     },
@@ -19,6 +19,7 @@ use virtio_drivers::{
 use super::{
     super::link::Link,
     VirtioLink,
+    doorbell::Register,
     hal::BurrowHal,
     irq::{self, Ack},
 };
@@ -32,6 +33,7 @@ static ACCESS: SpinLock<()> = SpinLock::new(Rank::Console, ());
 const VENDOR_CAP: u8 = 9;
 const MSIX_CAP: u8 = 0x11;
 const COMMON: u8 = 1;
+const NOTIFY: u8 = 2;
 const ISR: u8 = 3;
 
 #[derive(Clone, Copy)]
@@ -97,7 +99,8 @@ fn start(root: &mut PciRoot<Ports>, d: DeviceFunction) -> Option<Box<dyn Link>> 
     let (_, command) = root.get_status_command(d);
     root.set_command(d, command | Command::MEMORY_SPACE | Command::BUS_MASTER);
     let transport = PciTransport::new::<BurrowHal, _>(root, d).ok()?;
-    let link = VirtioLink::new(transport)?;
+    let registers = [notify_register(root, d, 0)?, notify_register(root, d, 1)?];
+    let link = VirtioLink::new(transport, registers)?;
     if !use_messages(root, d) && !use_line(root, d) {
         crate::println!("net: {d}: no interrupt");
         return None;
@@ -123,13 +126,35 @@ fn mapped(
     Some(unsafe { BurrowHal::mmio_phys_to_virt((address + u64::from(offset)) as _, len) })
 }
 
+/// Where queue `queue` is rung.
+fn notify_register(root: &mut PciRoot<Ports>, d: DeviceFunction, queue: u16) -> Option<Register> {
+    let common = block(root, d, COMMON, 56)?;
+    let cap = virtio_cap(root, d, NOTIFY)?;
+    let step = Ports.read_word(d, cap + 16);
+    // SAFETY: queue_select, inside the mapped block.
+    let select = unsafe { common.add(22) }.cast::<u16>();
+    // SAFETY: as above; selecting changes nothing else.
+    unsafe { select.write_volatile(queue) };
+    // SAFETY: queue_notify_off, inside the mapped block.
+    let offset = unsafe { common.add(30) }.cast::<u16>();
+    // SAFETY: as above.
+    let offset = u32::from(unsafe { offset.read_volatile() }) * step;
+    let (bar, start) = (Ports.read_word(d, cap + 4) as u8, Ports.read_word(d, cap + 8));
+    let at = mapped(root, d, bar, start + offset, 2)?;
+    Some(Register::Word(at.cast().as_ptr()))
+}
+
+/// Where the capability of virtio's register block of this kind is.
+fn virtio_cap(root: &PciRoot<Ports>, d: DeviceFunction, kind: u8) -> Option<u8> {
+    let is = |c: &CapabilityInfo| c.id == VENDOR_CAP && (c.private_header >> 8) as u8 == kind;
+    Some(root.capabilities(d).find(is)?.offset)
+}
+
 /// virtio's register block of this kind.
 fn block(root: &mut PciRoot<Ports>, d: DeviceFunction, kind: u8, len: usize) -> Option<NonNull<u8>> {
-    let cap = root
-        .capabilities(d)
-        .find(|c| c.id == VENDOR_CAP && (c.private_header >> 8) as u8 == kind)?;
-    let bar = Ports.read_word(d, cap.offset + 4) as u8;
-    let offset = Ports.read_word(d, cap.offset + 8);
+    let cap = virtio_cap(root, d, kind)?;
+    let bar = Ports.read_word(d, cap + 4) as u8;
+    let offset = Ports.read_word(d, cap + 8);
     mapped(root, d, bar, offset, len)
 }
 
