@@ -41,6 +41,8 @@ const BENCHES: &[Bench] = &[
     Bench::timed("alloc_xthread_free_64", 2_000_000, 6_400, heap::xthread_free_64),
     Bench::timed("stack_grow_1000", 4_000, 100, stack::grow_1000),
     Bench::timed("lo_tcp_echo64", 20_000, 1_000, net::lo_tcp_echo64),
+    Bench::timed("lo_http_raw", 20_000, 200, net::lo_http_raw),
+    Bench::timed("lo_http_nethttp", 20_000, 200, net::lo_http_nethttp),
     Bench::timed("nanotime", 3_000_000, 1_000, time::nanotime),
 ];
 

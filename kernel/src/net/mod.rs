@@ -51,6 +51,8 @@ mod halves;
 #[cfg(not(loom))]
 mod hash;
 #[cfg(not(loom))]
+pub mod http;
+#[cfg(not(loom))]
 mod io;
 #[cfg(not(loom))]
 mod link;
