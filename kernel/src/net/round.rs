@@ -7,7 +7,6 @@
 use smoltcp::iface::PollResult;
 
 use super::{
-    deadlines::Who,
     demux::{Carries, Flaw, look},
     link::Feed,
     poll::{Mode, PollDesc},
@@ -42,10 +41,10 @@ impl Stack {
                 }
             }
             while left > 0
-                && let Some(who) = self.deadlines.due(now)
+                && let Some(id) = self.deadlines.due(now)
             {
                 left -= 1;
-                self.deadline(who);
+                self.mark(id);
             }
             // Those marked meanwhile wait for the next turn of the outer loop, or a socket whose link is full would
             // keep us here.
@@ -135,16 +134,6 @@ impl Stack {
         nic.iface.poll_ingress_single(clock(now), &mut feed, set);
     }
 
-    /// A deadline came up: is it still meant?
-    fn deadline(&mut self, who: Who) {
-        if let Some(s) = self.try_sock(who.index)
-            && s.generation == who.generation
-        {
-            s.timer_at = u64::MAX;
-            self.mark(who.index);
-        }
-    }
-
     /// Sends what the socket has to send.
     fn egress(&mut self, id: u32, now: u64, wakes: &mut Wakes) {
         let Some(Some(sock)) = self.socks.get_mut(id as usize) else {
@@ -188,14 +177,8 @@ impl Stack {
         if let Kind::Tcp(c) = &sock.kind {
             at = at.min(c.expires);
         }
-        if at < sock.timer_at {
-            let who = Who {
-                index: id,
-                generation: sock.generation,
-            };
-            if self.deadlines.add(at, who) {
-                sock.timer_at = at;
-            }
+        if at != u64::MAX {
+            self.deadlines.no_later_than(at, id);
         }
     }
 

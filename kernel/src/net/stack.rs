@@ -73,8 +73,6 @@ pub(super) struct Sock {
     pub(super) kind: Kind,
     /// On the dirty list.
     pub(super) dirty: bool,
-    /// The earliest entry of it among the deadlines.
-    pub(super) timer_at: u64,
 }
 
 impl Sock {
@@ -218,18 +216,18 @@ impl Stack {
             pd,
             kind,
             dirty: false,
-            timer_at: u64::MAX,
         })?;
         let index = match self.free.pop() {
             Some(i) => i as usize,
             None => {
                 let n = self.socks.len() + 1;
                 self.socks.try_reserve(1).map_err(no_memory)?;
-                // Whoever goes finds room on the free list, and everybody on the dirty list.
+                // Whoever goes finds room on the free list, and everybody on the dirty list and among the deadlines.
                 self.free.try_reserve(n).map_err(no_memory)?;
                 self.dirty
                     .try_reserve(n - self.dirty.len().min(n))
                     .map_err(no_memory)?;
+                self.deadlines.make_room(n as u32 - 1).map_err(no_memory)?;
                 self.socks.push(None);
                 n - 1
             }
@@ -262,6 +260,7 @@ impl Stack {
     /// Forgets a socket that is registered nowhere any more.
     pub(super) fn remove(&mut self, id: u32) {
         if self.socks[id as usize].take().is_some() {
+            self.deadlines.remove(id);
             self.free.push(id);
         }
     }

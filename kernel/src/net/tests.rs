@@ -241,6 +241,23 @@ fn datagrams() {
     assert_eq!(h.join().unwrap(), Err(Error::Closed));
 }
 
+/// A connection that talks now and then puts its delayed answer before its keep-alive each time. That must not leave
+/// anything behind.
+#[test]
+fn pauses_leave_no_deadlines_behind() {
+    let (a, b) = pair();
+    for _ in 0..25 {
+        a.write_all(b"ping").unwrap();
+        assert_eq!(b.read(&mut [0; 8]), Ok(4));
+        sleep(Duration::from_micros(100));
+        b.write_all(b"pong").unwrap();
+        assert_eq!(a.read(&mut [0; 8]), Ok(4));
+        sleep(12 * MS);
+    }
+    let (entries, sockets) = stack::with(|s| (s.deadlines.len(), s.socks.len()));
+    assert!(entries <= sockets, "{entries} deadlines of {sockets} sockets");
+}
+
 /// Loss, doubles, disorder and wrong bits: the stream arrives whole and in order all the same.
 #[test]
 fn a_bad_link_loses_nothing() {
