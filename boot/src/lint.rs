@@ -29,6 +29,7 @@ const ROOMS: &[&str] = &[
     // A channel's buffer and its waiters on other goroutines' stacks; `handle` erases the element type.
     "kernel/src/chan/handle.rs",
     "kernel/src/chan/hchan.rs",
+    "kernel/src/chan/leak.rs",
     "kernel/src/chan/select.rs",
     "kernel/src/chan/wait.rs",
     "kernel/src/chan/tests/mod.rs",
@@ -79,6 +80,9 @@ const ROOMS: &[&str] = &[
     "kernel/src/time/heap.rs",
     "kernel/src/time/timer.rs",
     "kernel/src/time/mod.rs",
+    // Reads what parked goroutines left behind.
+    "kernel/src/leak/census.rs",
+    "kernel/src/leak/mod.rs",
     // Calls the program's `main` by its symbol.
     "kernel/src/boot.rs",
     // Declare modules that need unsafe; hold none themselves.

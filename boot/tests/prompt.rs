@@ -131,6 +131,16 @@ fn commands_answer_and_mistakes_are_explained() {
     s.sees("WAITS FOR");
     s.sees("main");
     s.sees("IO wait");
+    s.types("ps leaks\r");
+    s.sees("0 leaked");
+    s.types("run leak\r");
+    s.sees("`ps leaks` names him");
+    s.types("ps leaks\r");
+    s.sees("[chan send (leaked)]: it has the only handle of the channel, created at kernel/src/tour/leak.rs:");
+    s.sees("kernel/src/tour/leak.rs:"); // its call stack
+    s.sees("1 leaked");
+    s.types("ps leeks\r");
+    s.sees("ps: \"leeks\" is none of its words: leaks");
     s.types("sched\r");
     s.sees("SCHED ");
     s.sees("gomaxprocs=2");

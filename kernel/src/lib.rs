@@ -56,6 +56,7 @@
 #![cfg_attr(target_os = "none", no_std)]
 #![feature(allow_internal_unsafe)] // attribute macros in crates that forbid unsafe code
 #![feature(lang_items)] // the unwinder's personality is a lang item
+#![feature(rust_cold_cc)] // calls that hardly ever come, in the fast paths of locks
 #![feature(fn_traits, unboxed_closures)] // `catch` names a closure's body; `context::CancelFn` is called like one
 #![feature(allocator_ext)] // Arc::try_new: a spawn without memory is an error
 #![feature(core_intrinsics)] // catch_unwind: there is no stable way to catch without std
@@ -80,6 +81,8 @@ pub mod context;
 #[cfg(target_os = "none")]
 #[doc(hidden)]
 pub mod debug;
+#[cfg(any(target_os = "none", all(test, not(loom))))]
+mod leak;
 pub mod lock;
 pub mod mem;
 pub mod net;

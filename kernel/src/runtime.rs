@@ -13,6 +13,7 @@ use crate::{
     sched::{self, dump, world},
 };
 pub use crate::{
+    leak::{Leak, LeakCause, leaked},
     mem::{
         free_os_memory,
         limit::{memory_limit, set_memory_limit},

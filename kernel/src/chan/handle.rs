@@ -3,11 +3,11 @@
 //! All are a counted reference to the channel, or nothing (the nil channel). Dropping handles never closes:
 //! only `close` does, as in Go. When the last handle goes, what was never received is dropped with the channel.
 
-use core::fmt;
+use core::{fmt, ptr};
 
 use super::{
     error::{RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError},
-    hchan::Hchan,
+    hchan::{Handle, Hchan},
     iter::{IntoIter, Iter},
     select::{self, RecvArm, SendArm},
 };
@@ -51,7 +51,7 @@ pub(crate) fn block_forever(reason: WaitReason) -> ! {
         true
     }
     loop {
-        sched::park(reason, sleep, core::ptr::null_mut());
+        sched::park(reason, sleep, ptr::null_mut());
     }
 }
 
@@ -71,6 +71,11 @@ impl<T> Chan<T> {
         self.0.is_none()
     }
 
+    /// The handle, for one that does not know `T`.
+    pub(crate) fn handle(&self) -> Option<&Handle> {
+        self.0.as_ref().map(Handle::of)
+    }
+
     #[inline(always)]
     pub(crate) fn inner(&self) -> Option<&Hchan<T>> {
         self.0.as_deref()
@@ -78,12 +83,12 @@ impl<T> Chan<T> {
 
     /// The send-only view.
     pub fn sender(&self) -> Sender<T> {
-        Sender(self.clone())
+        Sender::of(self.clone())
     }
 
     /// The receive-only view.
     pub fn receiver(&self) -> Receiver<T> {
-        Receiver(self.clone())
+        Receiver::of(self.clone())
     }
 
     /// Sends `v`; waits until a receiver takes it or the buffer has room. For ever on a nil channel.
@@ -94,7 +99,7 @@ impl<T> Chan<T> {
     #[track_caller]
     pub fn send(&self, v: T) {
         match &self.0 {
-            Some(c) => c.send(v),
+            Some(c) => c.send(v, Handle::of(c)),
             None => block_forever(WaitReason::ChanSendNil),
         }
     }
@@ -111,7 +116,7 @@ impl<T> Chan<T> {
     #[inline]
     pub fn recv(&self) -> Option<T> {
         match &self.0 {
-            Some(c) => c.recv(),
+            Some(c) => c.recv(Handle::of(c)),
             None => block_forever(WaitReason::ChanRecvNil),
         }
     }
@@ -263,7 +268,7 @@ impl<T> IntoIterator for Chan<T> {
     type Item = T;
     type IntoIter = IntoIter<T>;
     fn into_iter(self) -> IntoIter<T> {
-        IntoIter(self)
+        IntoIter(Receiver::of(self))
     }
 }
 
@@ -291,7 +296,7 @@ macro_rules! view {
 
         impl<T> Clone for $view<T> {
             fn clone(&self) -> Self {
-                $view(self.0.clone())
+                $view::of(self.0.clone())
             }
         }
 
@@ -317,16 +322,40 @@ macro_rules! view {
 
         impl<T> From<Chan<T>> for $view<T> {
             fn from(c: Chan<T>) -> Self {
-                $view(c)
+                $view::of(c)
             }
         }
     };
 }
 
+impl<T> Sender<T> {
+    #[inline(always)]
+    fn of(c: Chan<T>) -> Self {
+        Sender(c)
+    }
+}
+
 impl<T> Receiver<T> {
-    /// The receiving end of this channel.
-    pub(crate) fn of(c: Arc<Hchan<T>>) -> Self {
-        Receiver(Chan(Some(c)))
+    #[inline]
+    fn of(c: Chan<T>) -> Self {
+        if let Some(c) = &c.0 {
+            c.core.receiver_made();
+        }
+        Receiver(c)
+    }
+
+    /// The receiving end of a channel that nobody has a handle of yet.
+    pub(crate) fn of_new(c: Arc<Hchan<T>>) -> Self {
+        Self::of(Chan(Some(c)))
+    }
+}
+
+impl<T> Drop for Receiver<T> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(c) = &self.0.0 {
+            c.core.receiver_goes();
+        }
     }
 }
 
@@ -380,6 +409,6 @@ impl<T> IntoIterator for Receiver<T> {
     type Item = T;
     type IntoIter = IntoIter<T>;
     fn into_iter(self) -> IntoIter<T> {
-        IntoIter(self.0)
+        IntoIter(self)
     }
 }

@@ -48,6 +48,9 @@ pub(crate) struct Core {
     first: Cell<usize>,
     pub(crate) receivers: WaitQ,
     pub(crate) senders: WaitQ,
+    /// Handles that can only receive; the others may also send, or close. For `leak` alone, so it orders nothing, and
+    /// models need not know of it.
+    receive_only: core::sync::atomic::AtomicUsize,
     /// The timer that sends here, null for an ordinary channel. Owned; set once, before the channel is shared.
     timer: *const ChanTimer,
 }
@@ -139,18 +142,36 @@ impl Core {
         self.timer
     }
 
+    /// One handle more that can only receive. It counts as a sender until then, which errs on the safe side.
+    #[inline]
+    pub(crate) fn receiver_made(&self) {
+        self.receive_only.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Such a handle is about to go.
+    #[inline]
+    pub(crate) fn receiver_goes(&self) {
+        self.receive_only.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// How many handles can only receive.
+    pub(crate) fn receive_only(&self) -> usize {
+        self.receive_only.load(Ordering::Relaxed)
+    }
+
     /// Waits on one side, the value (or the place for it) in the caller's frame: was one moved? The lock is
     /// held, which is why big values stay out of this frame: it must not fault in a page.
     #[inline(never)]
-    fn wait(&self, sending: bool, slot: *mut ()) -> bool {
+    fn wait(handle: &Handle, sending: bool, slot: *mut ()) -> bool {
+        let c = handle.core();
         let w = Waiter::plain(slot);
         let (queue, reason) = match sending {
-            true => (&self.senders, WaitReason::ChanSend),
-            false => (&self.receivers, WaitReason::ChanRecv),
+            true => (&c.senders, WaitReason::ChanSend),
+            false => (&c.receivers, WaitReason::ChanRecv),
         };
         // SAFETY: 1. this frame stays until somebody took the waiter and completed it.
         unsafe { queue.push(&w) };
-        sched::park_unlock(reason, &self.lock);
+        sched::park_unlock_for(reason, &c.lock, ptr::from_ref(handle).cast());
         w.moved()
     }
 
@@ -168,6 +189,28 @@ impl Core {
         for w in receivers.chain(senders) {
             w.complete(false);
         }
+    }
+}
+
+/// A channel's handle of whatever type of values: what an operation borrows while it waits.
+#[repr(transparent)]
+pub(crate) struct Handle(ManuallyDrop<Arc<Hchan<()>>>);
+
+impl Handle {
+    /// Forgets the type.
+    #[inline(always)]
+    pub(crate) fn of<T>(handle: &Arc<Hchan<T>>) -> &Handle {
+        // SAFETY: an `Arc` is a pointer, and `Hchan<T>` has the same layout for every `T`: `core`, then a fat pointer.
+        unsafe { &*ptr::from_ref(handle).cast() }
+    }
+
+    pub(crate) fn core(&self) -> &Core {
+        &self.0.core
+    }
+
+    /// How many handles there are.
+    pub(crate) fn count(&self) -> usize {
+        Arc::strong_count(&self.0)
     }
 }
 
@@ -194,6 +237,7 @@ impl<T> Hchan<T> {
                 first: Cell::new(0),
                 receivers: WaitQ::new(),
                 senders: WaitQ::new(),
+                receive_only: core::sync::atomic::AtomicUsize::new(0),
                 timer: ptr::null(),
             },
             // SAFETY: a place that may be uninitialised may be so from the start; no loop over them, there may be 2^64.
@@ -262,12 +306,12 @@ impl<T> Hchan<T> {
 
     #[inline]
     #[track_caller]
-    pub(crate) fn send(&self, v: T) {
+    pub(crate) fn send(&self, v: T, handle: &Handle) {
         let mut v = ManuallyDrop::new(v);
         // SAFETY: 1. it is there, and not used again once it was sent.
         let sent = match unsafe { self.send_or_lock(&*v) } {
             Ok(sent) => sent,
-            Err(()) => self.core.wait(true, (&raw mut v).cast()),
+            Err(()) => Core::wait(handle, true, (&raw mut v).cast()),
         };
         if !sent {
             let _dropped_here = ManuallyDrop::into_inner(v);
@@ -342,12 +386,12 @@ impl<T> Hchan<T> {
     }
 
     #[inline]
-    pub(crate) fn recv(&self) -> Option<T> {
+    pub(crate) fn recv(&self, handle: &Handle) -> Option<T> {
         let mut v = MaybeUninit::<T>::uninit();
         pretouch(&mut v);
         let got = match self.recv_or_lock(&mut v) {
             Ok(got) => got,
-            Err(()) => self.core.wait(false, v.as_mut_ptr().cast()),
+            Err(()) => Core::wait(handle, false, v.as_mut_ptr().cast()),
         };
         // SAFETY: a value was moved here if the operation, or the waker, says so.
         got.then(|| unsafe { v.assume_init() })

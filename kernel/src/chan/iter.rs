@@ -3,7 +3,7 @@
 
 use core::iter::FusedIterator;
 
-use super::Chan;
+use super::{Chan, Receiver};
 
 /// Receives from a borrowed channel until it is closed and drained.
 #[derive(Debug)]
@@ -11,7 +11,7 @@ pub struct Iter<'a, T>(pub(super) &'a Chan<T>);
 
 /// Receives from an owned handle until the channel is closed and drained.
 #[derive(Debug)]
-pub struct IntoIter<T>(pub(super) Chan<T>);
+pub struct IntoIter<T>(pub(super) Receiver<T>);
 
 impl<T> Iterator for Iter<'_, T> {
     type Item = T;

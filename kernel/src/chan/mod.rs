@@ -16,6 +16,8 @@ mod error;
 mod handle;
 pub(crate) mod hchan;
 mod iter;
+#[cfg(target_os = "none")]
+pub(crate) mod leak;
 mod macros;
 pub(crate) mod select;
 #[cfg(test)]

@@ -29,7 +29,7 @@ use core::{
 use super::{
     error::TryRecvError,
     handle::{Chan, Receiver, Sender, block_forever},
-    hchan::{Core, Hchan, send_on_closed},
+    hchan::{Core, send_on_closed},
     wait::{TIMED_OUT, Token, Waiter},
 };
 use crate::{
@@ -54,14 +54,17 @@ pub trait Arm {
     /// What the loops below look at.
     #[doc(hidden)]
     fn case(&self) -> Case<'_>;
+    /// The `Handle` it borrows, for `leak`; null on a nil channel.
+    #[doc(hidden)]
+    fn handle(&self) -> *const ();
 }
 
 /// An arm, with what is asked of it most often at hand.
 #[derive(Clone, Copy)]
 pub struct Case<'a> {
-    core: Option<&'a Core>,
-    sending: bool,
-    arm: &'a dyn Arm,
+    pub(super) core: Option<&'a Core>,
+    pub(super) sending: bool,
+    pub(super) arm: &'a dyn Arm,
 }
 
 impl Case<'_> {
@@ -87,7 +90,7 @@ pub enum Choice<A, B> {
 
 /// A receive arm and the value it got.
 pub struct RecvArm<'a, T> {
-    chan: Option<&'a Hchan<T>>,
+    chan: &'a Chan<T>,
     value: UnsafeCell<MaybeUninit<T>>,
     got: Cell<bool>,
 }
@@ -96,7 +99,7 @@ impl<'a, T> RecvArm<'a, T> {
     #[inline(always)]
     pub(crate) fn new(chan: &'a Chan<T>) -> Self {
         Self {
-            chan: chan.inner(),
+            chan,
             value: UnsafeCell::new(MaybeUninit::uninit()),
             got: Cell::new(false),
         }
@@ -122,7 +125,7 @@ impl<T> Drop for RecvArm<'_, T> {
 
 impl<T> Arm for RecvArm<'_, T> {
     fn attempt(&self) -> bool {
-        let Some(c) = self.chan else { return false };
+        let Some(c) = self.chan.inner() else { return false };
         match c.try_recv_locked() {
             Ok(v) => {
                 // SAFETY: the place is empty and no peer knows of it.
@@ -144,10 +147,15 @@ impl<T> Arm for RecvArm<'_, T> {
     #[inline(always)]
     fn case(&self) -> Case<'_> {
         Case {
-            core: self.chan.map(|c| &c.core),
+            core: self.chan.inner().map(|c| &c.core),
             sending: false,
             arm: self,
         }
+    }
+    fn handle(&self) -> *const () {
+        self.chan
+            .handle()
+            .map_or(ptr::null(), |h| ptr::from_ref(h).cast())
     }
 }
 
@@ -187,7 +195,7 @@ impl<T> SendValue<T> for &mut Option<T> {
 
 /// A send arm with its value.
 pub struct SendArm<'a, T, V: SendValue<T>> {
-    chan: Option<&'a Hchan<T>>,
+    chan: &'a Chan<T>,
     value: UnsafeCell<ManuallyDrop<V>>,
     sent: Cell<bool>,
 }
@@ -196,7 +204,7 @@ impl<'a, T, V: SendValue<T>> SendArm<'a, T, V> {
     #[inline(always)]
     pub(crate) fn new(chan: &'a Chan<T>, value: V) -> Self {
         Self {
-            chan: chan.inner(),
+            chan,
             value: UnsafeCell::new(ManuallyDrop::new(value)),
             sent: Cell::new(false),
         }
@@ -241,7 +249,7 @@ impl<T, V: SendValue<T>> Drop for SendArm<'_, T, V> {
 
 impl<T, V: SendValue<T>> Arm for SendArm<'_, T, V> {
     fn attempt(&self) -> bool {
-        let (Some(c), place) = (self.chan, self.place()) else {
+        let (Some(c), place) = (self.chan.inner(), self.place()) else {
             return false;
         };
         if place.is_null() {
@@ -265,12 +273,17 @@ impl<T, V: SendValue<T>> Arm for SendArm<'_, T, V> {
     }
     #[inline(always)]
     fn case(&self) -> Case<'_> {
-        let chan = if self.place().is_null() { None } else { self.chan };
+        let chan = self.chan.inner().filter(|_| !self.place().is_null());
         Case {
             core: chan.map(|c| &c.core),
             sending: true,
             arm: self,
         }
+    }
+    fn handle(&self) -> *const () {
+        self.chan
+            .handle()
+            .map_or(ptr::null(), |h| ptr::from_ref(h).cast())
     }
 }
 
@@ -381,6 +394,8 @@ fn wait(
     if let (Some(t), Some(when)) = (&timer, when) {
         // SAFETY: 1. the node stays here until `cancel` below.
         unsafe { t.start(when, false) };
+    } else {
+        token.cases_are((&raw const cases).cast());
     }
     for (i, (w, case)) in waiters.iter_mut().zip(cases).enumerate() {
         w.write(Waiter::of_arm(&token, case.arm.slot(), i as u32));

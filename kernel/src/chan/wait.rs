@@ -40,6 +40,8 @@ pub(crate) struct Token {
     g: GPtr,
     /// The arm that was completed; `TIMED_OUT` if the deadline was. Written between claim and complete.
     arm: Cell<u32>,
+    /// For `leak`: what [`cases_are`](Self::cases_are) was given.
+    cases: Cell<*const ()>,
 }
 
 /// "Arm" of a token that its timer took.
@@ -52,7 +54,20 @@ impl Token {
             word: AtomicU32::new(0),
             g: sched::current(),
             arm: Cell::new(TIMED_OUT),
+            cases: Cell::new(ptr::null()),
         }
+    }
+
+    /// Says where the operations are listed; `cases` stays while the token waits. Not for a wait with a deadline, which
+    /// ends whatever they do.
+    #[inline]
+    pub(crate) fn cases_are(&self, cases: *const ()) {
+        self.cases.set(cases);
+    }
+
+    /// See [`cases_are`](Self::cases_are).
+    pub(crate) fn cases(&self) -> *const () {
+        self.cases.get()
     }
 
     /// Tries to become the one waker.

@@ -53,12 +53,9 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "ps",
-        args: "",
-        about: "goroutines: state, what they wait for and how long, where they were started",
-        run: |_, _| {
-            ps::ps();
-            Ok(())
-        },
+        args: "[leaks]",
+        about: "goroutines: state, what they wait for and how long; those that nobody will ever wake",
+        run: |_, args| ps::ps(args),
     },
     Command {
         name: "top",

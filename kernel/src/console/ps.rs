@@ -5,15 +5,21 @@
 //!      1  running   0     -        main      -                -
 //!      5* waiting   -     2.4s     console   IO wait          kernel/src/console/input.rs:68
 //! ```
+//! `ps leaks`: those that will never go on, with the reason and the call stack.
+//!
 //! `*` marks the runtime's own. AGE is how long it has been waiting. The list is a snapshot: each row is true
 //! for a moment, not all for the same one.
 #![forbid(unsafe_code)]
 
+use alloc::string::String;
 use core::fmt;
 
-use crate::sched::{
-    dump::{GInfo, goroutines},
-    num_goroutine,
+use crate::{
+    leak::leaked,
+    sched::{
+        dump::{GInfo, goroutines},
+        num_goroutine,
+    },
 };
 
 /// Rows that are shown; the rest is counted.
@@ -38,8 +44,32 @@ impl fmt::Display for Short {
     }
 }
 
-/// Prints the table.
-pub(super) fn ps() {
+/// Obeys `ps`.
+pub(super) fn ps(args: &[&str]) -> Result<(), String> {
+    match args {
+        [] => table(),
+        ["leaks"] => leaks(),
+        [word, ..] => return Err(alloc::format!("ps: {word:?} is none of its words: leaks")),
+    }
+    Ok(())
+}
+
+fn leaks() {
+    let all = leaked();
+    for l in all.iter().take(MOST) {
+        crate::println!("{l}");
+        let stack = l.stack();
+        // Without the first line, which says the same again.
+        let frames = stack.split_once('\n').map_or("", |(_, frames)| frames);
+        crate::print::raw(frames.as_bytes());
+    }
+    if all.len() > MOST {
+        crate::println!("    ... and {} more", all.len() - MOST);
+    }
+    crate::println!("{} leaked", all.len());
+}
+
+fn table() {
     let mut all = goroutines(MOST);
     all.sort_by_key(|g| g.id);
     crate::println!(

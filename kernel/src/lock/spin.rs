@@ -49,8 +49,9 @@ impl RawSpinLock {
         }
     }
 
+    /// Saves what it uses of the caller's registers (`rust-cold`), so that the fast path keeps none free for it.
     #[cold]
-    fn lock_slow(&self) {
+    extern "rust-cold" fn lock_slow(&self) {
         loop {
             while self.locked.load(Ordering::Relaxed) {
                 spin_loop();

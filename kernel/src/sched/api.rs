@@ -10,11 +10,12 @@ use core::{
     fmt,
     marker::PhantomData,
     panic::Location,
+    ptr,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use super::{
-    GPtr, SpawnError, WaitReason, current, park_unlock, ready,
+    GPtr, SpawnError, WaitReason, current, park_unlock_for, ready,
     spawn::{self, How},
 };
 use crate::{
@@ -207,7 +208,8 @@ impl<T> Packet<T> {
         }
     }
 
-    fn wait(&self) {
+    /// Waits for goroutine `id`, whose packet this is.
+    fn wait(&self, id: u64) {
         if self.done.load(Ordering::Acquire) {
             return;
         }
@@ -219,7 +221,7 @@ impl<T> Packet<T> {
         }
         // SAFETY: guarded by the lock we hold.
         unsafe { *self.waiter.get() = Some(current()) };
-        park_unlock(WaitReason::Join, &self.lock);
+        park_unlock_for(WaitReason::Join, &self.lock, ptr::without_provenance(id as usize));
     }
 }
 
@@ -236,7 +238,7 @@ impl<T> JoinHandle<T> {
     /// # Errors
     /// The panic that ended it. A goroutine that left by `goexit` counts as a panic with that message.
     pub fn join(self) -> Result<T, Panic> {
-        self.packet.wait();
+        self.packet.wait(self.id);
         // SAFETY: done: the goroutine is through with the cell, and `self` is the only reader.
         match unsafe { (*self.packet.result.get()).take() } {
             Some(Ok(v)) => Ok(v),
@@ -291,8 +293,11 @@ pub fn scope<'env, T>(f: impl for<'scope> FnOnce(&'scope Scope<'scope, 'env>) ->
         _scope: PhantomData,
         _env: PhantomData,
     };
+    let me = current();
+    me.lends(true);
     let r = catch(|| f(&scope));
     scope.state.wait();
+    me.lends(false);
     match r {
         Ok(v) => {
             if scope.state.panicked.load(Ordering::Acquire) {
@@ -333,7 +338,7 @@ impl ScopeState {
         }
         // SAFETY: guarded by the lock we hold.
         unsafe { *self.waiter.get() = Some(current()) };
-        park_unlock(WaitReason::Join, &self.lock);
+        park_unlock_for(WaitReason::Join, &self.lock, ptr::null());
     }
 
     fn one_done(&self) {

@@ -68,6 +68,9 @@ fn write_header(w: &mut dyn Write, g: GPtr) -> fmt::Result {
     write!(w, "goroutine {} [", g.id())?;
     if state == GState::Waiting {
         write!(w, "{}", g.wait_reason())?;
+        if g.is_leaked() {
+            w.write_str(" (leaked)")?;
+        }
         let mins = clock::now_ns().saturating_sub(g.wait_since.load(Ordering::Relaxed)) / 60_000_000_000;
         if mins > 0 {
             write!(w, ", {mins} minutes")?;

@@ -10,8 +10,8 @@
 //! | --- | --- | --- |
 //! | `state`, `id`, `flags`, `reason`, `wait_since`, `runs` | anyone reads | atomics |
 //! | `sp`, `save`, `link` | whoever owns the G: its core, or the holder of the queue it is on; `mem::shrink` reads `sp` | never two at once |
-//! | `commit`, `commit_arg` | the G before it switches, g0 of its core after | same core, in that order |
-//! | `panic`, `locks`, `overflow` | the goroutine itself | running |
+//! | `commit`, `commit_arg` | the G before it switches, g0 of its core after; `leak` reads `commit_arg` | same core, in that order |
+//! | `panic`, `locks`, `scopes`, `overflow` | the goroutine itself; `leak` reads `scopes` | running |
 //! | `want` | the goroutine, its fault handler, g0 of its core in Growing | never two at once |
 //! | `stack` | spawn and exit; the fault path reads | |
 
@@ -29,6 +29,8 @@ use crate::{arch::x86_64::trap::SaveBlock, mem::stack::Stack, panic::PanicState}
 pub(crate) const FLAG_SYSTEM: u32 = 1;
 /// Inside `blocking`.
 pub(crate) const FLAG_BLOCKING: u32 = 2;
+/// Found to be leaked: for dumps. It waits for good, so the flag stays.
+pub(crate) const FLAG_LEAKED: u32 = 4;
 
 /// Commit step of a park: `false` cancels it.
 pub(crate) type CommitFn = unsafe fn(GPtr, *mut ()) -> bool;
@@ -49,6 +51,8 @@ pub struct G {
     /// Core + 1 this G is locked to, 0 if none.
     pub(crate) locked_core: AtomicU8,
     pub(crate) locks: Cell<u32>,
+    /// `scope`s open: while there are, others may borrow from its stack.
+    pub(crate) scopes: Cell<u32>,
     /// The overflow reserve is open.
     pub(crate) overflow: Cell<bool>,
     /// Its stack could not grow.
@@ -139,6 +143,11 @@ impl GPtr {
     pub(crate) fn from_word(w: usize) -> Option<GPtr> {
         Self::from_raw(core::ptr::with_exposed_provenance_mut(w))
     }
+    /// A `scope` begins, or ends: the running goroutine's own.
+    pub(crate) fn lends(self, begins: bool) {
+        let n = self.scopes.get();
+        self.scopes.set(if begins { n + 1 } else { n - 1 });
+    }
     /// The goroutine id, as in dumps.
     pub fn id(self) -> u64 {
         self.id.load(Ordering::Relaxed)
@@ -161,6 +170,7 @@ impl G {
             reason: AtomicU8::new(0),
             locked_core: AtomicU8::new(0),
             locks: Cell::new(0),
+            scopes: Cell::new(0),
             overflow: Cell::new(false),
             want: Cell::new(Want::None),
             runs: AtomicU32::new(0),
@@ -196,6 +206,16 @@ impl G {
     /// Why it waits (meaningful in `Waiting`).
     pub fn wait_reason(&self) -> WaitReason {
         WaitReason::from_u8(self.reason.load(Ordering::Relaxed))
+    }
+
+    /// What it left with its park; what that is depends on the reason (see `leak::census`).
+    pub(crate) fn waits_for(&self) -> *const () {
+        self.commit_arg.get()
+    }
+
+    /// Was it found to be leaked?
+    pub(crate) fn is_leaked(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) & FLAG_LEAKED != 0
     }
 
     /// Is it one of the runtime's own?

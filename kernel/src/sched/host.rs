@@ -92,6 +92,9 @@ impl GPtr {
         unsafe { std::ptr::with_exposed_provenance::<G>(w).as_ref() }.map(GPtr)
     }
 
+    /// Only `leak` asks, and only on metal.
+    pub(crate) fn lends(self, _: bool) {}
+
     fn new() -> GPtr {
         // Ids are std's business even under loom: they order nothing.
         static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
@@ -160,6 +163,11 @@ pub fn park_unlock(_: WaitReason, lock: &RawSpinLock) {
     // SAFETY: 1. the caller holds it.
     unsafe { lock.unlock() };
     g.wait_until_ready();
+}
+
+/// As [`park_unlock`]; what it waits for is the metal's business.
+pub(crate) fn park_unlock_for(reason: WaitReason, lock: &RawSpinLock, _: *const ()) {
+    park_unlock(reason, lock);
 }
 
 /// Makes a waiting goroutine runnable.

@@ -117,6 +117,13 @@ pub fn park_unlock(reason: WaitReason, lock: &RawSpinLock) {
     switch_timed(reason, unlock_post, lock as *const RawSpinLock as *mut ());
 }
 
+/// As [`park_unlock`], and leaves word for `leak` what is waited for; what that is depends on the reason.
+#[inline]
+pub(crate) fn park_unlock_for(reason: WaitReason, lock: &RawSpinLock, what: *const ()) {
+    current().commit_arg.set(what.cast_mut());
+    park_unlock(reason, lock);
+}
+
 unsafe fn unlock_post(g: *mut (), lock: *mut ()) {
     publish_waiting(g);
     // SAFETY: `park_unlock` passed a lock that its caller keeps alive while anyone can wait on it.

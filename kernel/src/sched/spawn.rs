@@ -250,6 +250,11 @@ pub(crate) fn put_dead_batch(mut list: *mut G) {
     }
 }
 
+/// Were all numbers ever given smaller than `n`?
+pub(crate) fn ids_below(n: u64) -> bool {
+    NEXT_ID.load(Ordering::Relaxed) <= n
+}
+
 fn new_id(p: &P) -> u64 {
     if p.goid_next.get() == p.goid_end.get() {
         let first = NEXT_ID.fetch_add(16, Ordering::Relaxed);

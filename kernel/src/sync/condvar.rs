@@ -161,7 +161,7 @@ impl Condvar {
             Some(last) => last.next.set(&w),
             None => queue.head = &w,
         }
-        sched::park_unlock(WaitReason::CondWait, &self.lock);
+        sched::park_unlock_for(WaitReason::CondWait, &self.lock, ptr::from_ref(self).cast());
     }
 
     /// Nobody holds a ticket that was not called.

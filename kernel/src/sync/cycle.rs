@@ -7,7 +7,7 @@
 
 use core::fmt;
 
-use super::{reads, sema};
+use super::{GUARDED, reads, sema};
 use crate::{
     lock::{Rank, SpinLock},
     sched::WaitReason,
@@ -62,7 +62,7 @@ impl Graph {
             };
             // SAFETY: the sleeper borrows the lock that the word is part of.
             if let Some(owner) = unsafe { w.owner.as_ref() } {
-                e.to = owner.load(Ordering::Relaxed); // nothing moves any more
+                e.to = owner.load(Ordering::Relaxed) & !GUARDED; // nothing moves any more
                 if e.to != 0 {
                     self.add(e);
                 }

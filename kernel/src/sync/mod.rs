@@ -34,7 +34,7 @@ pub mod pool;
 mod raw_rwlock;
 mod reads;
 mod rwlock;
-mod sema;
+pub(crate) mod sema;
 mod semaphore;
 pub mod singleflight;
 mod stats;
@@ -49,6 +49,8 @@ pub use lazy_lock::LazyLock;
 #[cfg(not(loom))]
 pub use lock_api::GoroutineId;
 pub use map::Map;
+#[cfg(target_os = "none")]
+pub(crate) use mutex::GUARDED;
 pub use mutex::{Mutex, MutexGuard, RawMutex};
 pub use once::Once;
 pub use once_lock::OnceLock;

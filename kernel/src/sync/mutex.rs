@@ -51,6 +51,11 @@ const STARVING_AFTER: u64 = 1_000_000;
 const SPIN_ROUNDS: u32 = 4;
 const SPINS: u32 = 30;
 
+/// Is it written down who locked?
+const NOTED: bool = cfg!(all(debug_assertions, not(loom)));
+/// In the word that names the owner: a guard will unlock, and nothing else can.
+pub(crate) const GUARDED: u32 = 1 << 31;
+
 /// A mutex without data and guard, for protocols that unlock elsewhere than they locked.
 ///
 /// ```
@@ -101,8 +106,17 @@ impl RawMutex {
     /// In debug builds: it is ours, for reports. Relaxed: whoever reads it does so when nothing moves any more.
     #[inline(always)]
     fn note_owner(&self) {
-        if cfg!(all(debug_assertions, not(loom))) {
-            self.owner.store(sched::current().id() as u32, Ordering::Relaxed);
+        if NOTED {
+            self.owner
+                .store(sched::current().id() as u32 & !GUARDED, Ordering::Relaxed);
+        }
+    }
+
+    /// As [`note_owner`](Self::note_owner): and nobody but we can unlock it, for a guard does that, which stays with us.
+    #[inline(always)]
+    pub(super) fn note_guard(&self) {
+        if NOTED {
+            self.owner.fetch_or(GUARDED, Ordering::Relaxed);
         }
     }
 
@@ -144,6 +158,9 @@ impl RawMutex {
     /// ```
     #[inline]
     pub fn unlock(&self) {
+        if NOTED {
+            self.owner.store(0, Ordering::Relaxed); // before another can write himself down
+        }
         // Release: pairs with the Acquire in `lock` and its kin.
         let old = self.state.fetch_sub(LOCKED, Ordering::Release);
         if old != LOCKED {
@@ -346,6 +363,7 @@ impl<T: ?Sized> Mutex<T> {
     #[inline]
     pub fn lock(&self) -> MutexGuard<'_, T> {
         self.raw.lock();
+        self.raw.note_guard();
         MutexGuard {
             mutex: self,
             _here: PhantomData,
@@ -362,9 +380,12 @@ impl<T: ?Sized> Mutex<T> {
     /// ```
     #[inline]
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-        self.raw.try_lock().then(|| MutexGuard {
-            mutex: self,
-            _here: PhantomData,
+        self.raw.try_lock().then(|| {
+            self.raw.note_guard();
+            MutexGuard {
+                mutex: self,
+                _here: PhantomData,
+            }
         })
     }
 

@@ -121,6 +121,7 @@ impl<T: ?Sized> RwLock<T> {
             panic!("sync: deadlock: write lock of a RwLock that this goroutine holds for reading");
         }
         self.raw.write();
+        self.raw.note_guard();
         self.writer()
     }
 
@@ -134,7 +135,10 @@ impl<T: ?Sized> RwLock<T> {
     /// ```
     #[inline]
     pub fn try_write(&self) -> Option<RwLockWriteGuard<'_, T>> {
-        self.raw.try_write().then(|| self.writer())
+        self.raw.try_write().then(|| {
+            self.raw.note_guard();
+            self.writer()
+        })
     }
 
     /// The value without locking, given that nobody else can have it.

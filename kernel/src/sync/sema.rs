@@ -287,7 +287,7 @@ fn wait(
     }
     // SAFETY: 1. the lock is held; 2. this frame stays until the goroutine is readied, which dequeues it.
     unsafe { enqueue(&b.root, &w, lifo) };
-    sched::park_unlock(reason, &b.lock);
+    sched::park_unlock_for(reason, &b.lock, ptr::from_ref(&w).cast());
 }
 
 /// Hands a permit to the first sleeper, or adds one. With `handoff` the sleeper also runs at once here.
@@ -325,6 +325,20 @@ fn wake(word: &AtomicU32, handoff: bool, add: impl Fn()) {
             sched::yield_now();
         }
     }
+}
+
+/// What the goroutine sleeps on that left `what` (`sched::park_unlock_for`): the address of the word, and what is in the
+/// word that names the goroutine it waits for, if there is one.
+///
+/// # Safety
+/// 1. The goroutine sleeps in here, and cannot run on meanwhile.
+#[cfg(target_os = "none")]
+pub(crate) unsafe fn sleeps_on(what: *const ()) -> (usize, Option<u32>) {
+    // SAFETY: 1. its frame stays.
+    let w = unsafe { &*what.cast::<Waiter>() };
+    // SAFETY: the sleeper borrows the lock that the word is part of.
+    let owner = unsafe { w.owner.as_ref() };
+    (w.addr, owner.map(|o| o.load(Ordering::Relaxed)))
 }
 
 /// Calls `f` with every sleeper, bucket by bucket, as far as nobody holds the bucket. For reports on a program that is

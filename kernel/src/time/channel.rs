@@ -72,7 +72,7 @@ pub(super) fn new_channel() -> Receiver<Instant> {
     let c = Hchan::with_timer(timer);
     // SAFETY: the timer was just given to the channel, which keeps it as long as it lives.
     unsafe { &*c.core.timer() }.chan.set(ptr::from_ref(&*c));
-    Receiver::of(c)
+    Receiver::of_new(c)
 }
 
 fn timer(c: &Receiver<Instant>) -> Option<(&Hchan<Instant>, &ChanTimer)> {

@@ -6,6 +6,7 @@ mod busy;
 mod contain;
 mod heap;
 mod hog;
+mod leak;
 mod select;
 mod sieve;
 mod stack;
@@ -57,7 +58,12 @@ pub(crate) const PROGRAMS: &[Program] = &{
         about: "a thousand blocks live and die; what their spans go through (docs/memory.md)",
         run: heap::run,
     };
-    let mut all = [TOUR; PARTS.len() + 3];
+    const LEAK: Program = Program {
+        name: "leak",
+        about: "a goroutine that nobody will ever wake, in the background: for `ps leaks`",
+        run: leak::run,
+    };
+    let mut all = [TOUR; PARTS.len() + 4];
     let mut i = 0;
     while i < PARTS.len() {
         all[i + 1] = PARTS[i];
@@ -65,6 +71,7 @@ pub(crate) const PROGRAMS: &[Program] = &{
     }
     all[PARTS.len() + 1] = BUSY;
     all[PARTS.len() + 2] = HEAP;
+    all[PARTS.len() + 3] = LEAK;
     all
 };
 

@@ -249,10 +249,11 @@ pub fn set_preempt_hook(f: fn()) {
 
 static PREEMPT_HOOK: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
 
-/// Yields, if this is a place for that.
+/// Yields, if this is a place for that. It saves what it uses of the caller's registers (`rust-cold`): a guard that is
+/// dropped costs its function no register for a call that hardly ever comes.
 #[cold]
 #[inline(never)]
-pub fn preempt_wanted() {
+pub extern "rust-cold" fn preempt_wanted() {
     // With interrupts off, or in a handler, the request stays pending: the next lowering sees it.
     if !irqs_on() || current_g().is_null() {
         return;
