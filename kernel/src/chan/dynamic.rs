@@ -88,7 +88,9 @@ impl<'a> Select<'a> {
     ///
     /// # Panics
     /// If it is a send on a closed channel.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn select(self) -> usize {
+        crate::lock::might_sleep();
         match self.run(None) {
             Some(i) => i,
             None => unreachable!("a select without default came back empty"),
@@ -105,7 +107,9 @@ impl<'a> Select<'a> {
     }
 
     /// Waits no longer than `d`; `None` if none could proceed in time.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn select_timeout(self, d: Duration) -> Option<usize> {
+        crate::lock::might_sleep();
         if d.is_zero() {
             return self.try_select();
         }

@@ -51,7 +51,8 @@ pub(crate) fn block_forever(reason: WaitReason) -> ! {
         true
     }
     loop {
-        sched::park(reason, sleep, ptr::null_mut());
+        // Anything but null: nobody else parks like this.
+        sched::park_for(reason, sleep, ptr::null_mut(), ptr::dangling());
     }
 }
 
@@ -98,6 +99,7 @@ impl<T> Chan<T> {
     #[inline]
     #[track_caller]
     pub fn send(&self, v: T) {
+        crate::lock::might_sleep();
         match &self.0 {
             Some(c) => c.send(v, Handle::of(c)),
             None => block_forever(WaitReason::ChanSendNil),
@@ -114,7 +116,9 @@ impl<T> Chan<T> {
     /// assert_eq!((ch.recv(), ch.recv()), (Some('a'), None));
     /// ```
     #[inline]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn recv(&self) -> Option<T> {
+        crate::lock::might_sleep();
         match &self.0 {
             Some(c) => c.recv(Handle::of(c)),
             None => block_forever(WaitReason::ChanRecvNil),
@@ -149,7 +153,9 @@ impl<T> Chan<T> {
     ///
     /// # Errors
     /// `Timeout(v)` if nobody took it in time, `Closed(v)` if the channel is closed.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn send_timeout(&self, v: T, d: Duration) -> Result<(), SendTimeoutError<T>> {
+        crate::lock::might_sleep();
         let mut v = Some(v);
         let closed = {
             let arm = SendArm::new(self, &mut v);
@@ -172,7 +178,9 @@ impl<T> Chan<T> {
     ///
     /// # Errors
     /// `Timeout` if nothing came in time, `Closed` once the channel is closed and drained.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn recv_timeout(&self, d: Duration) -> Result<T, RecvTimeoutError> {
+        crate::lock::might_sleep();
         let arm = RecvArm::new(self);
         match select::with_deadline(&arm, d) {
             None => Err(RecvTimeoutError::Timeout),

@@ -473,7 +473,9 @@ pub(crate) fn poll_slice(cases: &[Case<'_>]) -> Option<usize> {
 
 /// `select!` without `default`: the arm that was done.
 #[doc(hidden)]
+#[cfg_attr(debug_assertions, track_caller)]
 pub fn block<const N: usize>(cases: [Case<'_>; N]) -> usize {
+    crate::lock::might_sleep();
     block_at(
         &cases,
         &mut [const { MaybeUninit::uninit() }; N],
@@ -484,7 +486,9 @@ pub fn block<const N: usize>(cases: [Case<'_>; N]) -> usize {
 
 /// `select!` with `default(d)`: the arm that was done, `N` if none was in time.
 #[doc(hidden)]
+#[cfg_attr(debug_assertions, track_caller)]
 pub fn block_until<const N: usize>(cases: [Case<'_>; N], d: Duration) -> usize {
+    crate::lock::might_sleep();
     match try_ready(&cases) {
         Some(i) => i,
         None if d.is_zero() => N,
@@ -541,6 +545,8 @@ pub fn no_arm(_: Nothing) -> ! {
 
 /// `select! {}`.
 #[doc(hidden)]
+#[cfg_attr(debug_assertions, track_caller)]
 pub fn block_on_nothing() -> ! {
+    crate::lock::might_sleep();
     block_forever(WaitReason::SelectEmpty)
 }

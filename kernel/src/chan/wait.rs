@@ -94,7 +94,8 @@ impl Token {
 
     /// Parks until completed; returns the arm that was.
     pub(crate) fn wait(&self, reason: WaitReason) -> u32 {
-        sched::park(reason, Self::commit, ptr::from_ref(self).cast_mut().cast());
+        let me = ptr::from_ref(self);
+        sched::park_for(reason, Self::commit, me.cast_mut().cast(), me.cast());
         self.arm.get()
     }
 

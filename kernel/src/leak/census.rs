@@ -12,7 +12,9 @@
 //! | select | the token, which knows its cases |
 //! | a lock, a wait group, `Once` | the sleeper in the semaphore table: word and owner |
 //! | condition variable | its address |
-//! | join | the goroutine's id, 0 for the end of a scope |
+//! | join | the goroutine's id |
+//! | a nil channel, no cases | anything but null |
+//! | everything else, also what is parked through `sched::park` by hand | null |
 
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
@@ -77,23 +79,13 @@ impl Census {
                 return;
             }
             let who = self.nodes.len() as u32;
-            let met = Met {
-                g,
-                runs: g.runs.load(Ordering::Acquire),
-                private: false,
-            };
-            let need = match state {
+            let runs = g.runs.load(Ordering::Acquire);
+            let (need, private) = match state {
                 GState::Waiting if !g.is_system() => self.need(who, g, quiet, named),
                 _ => (Need::Unknown, false),
             };
-            self.nodes.push(Node {
-                id: g.id(),
-                need: need.0,
-            });
-            self.met.push(Met {
-                private: need.1,
-                ..met
-            });
+            self.nodes.push(Node { id: g.id(), need });
+            self.met.push(Met { g, runs, private });
         });
         for (n, m) in self.nodes.iter_mut().zip(&self.met) {
             if m.g.state() != GState::Waiting || m.g.runs.load(Ordering::Acquire) != m.runs {
@@ -106,7 +98,10 @@ impl Census {
     /// What goroutine `g` waits for; also, if it is nothing, whether that is because it lies on its own stack.
     fn need(&mut self, who: u32, g: GPtr, quiet: bool, named: bool) -> (Need, bool) {
         let reason = g.wait_reason();
-        let what = g.waits_for();
+        let what = g.waits_for.get();
+        if what.is_null() {
+            return (Need::Unknown, false); // not one of those below, or parked by somebody else's hand
+        }
         let need = match reason {
             WaitReason::ChanRecvNil | WaitReason::ChanSendNil | WaitReason::SelectEmpty => Need::Nothing,
             WaitReason::ChanRecv | WaitReason::ChanSend => {
@@ -145,7 +140,7 @@ impl Census {
                 }
             }
             WaitReason::CondWait if is_private(g, what.addr()) => return (Need::Nothing, true),
-            WaitReason::Join if !what.is_null() => Need::Goroutine(what.addr() as u64),
+            WaitReason::Join => Need::Goroutine(what.addr() as u64),
             _ => Need::Unknown,
         };
         (need, false)

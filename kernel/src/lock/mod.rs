@@ -5,14 +5,16 @@
 //! interrupt handlers take no ranked lock, so they can never wait for the code they interrupted.
 //!
 //! Every lock has a [`Rank`]. A core takes locks in rising rank only; builds with debug assertions check
-//! that on every acquisition and print the held locks when it fails.
+//! that on every acquisition and print the held locks when it fails. Whatever may park says so with [`might_sleep`].
 
 mod guard;
+mod might_sleep;
 mod rank;
 mod spin;
 #[cfg(loom)]
 mod spin_loom;
 
 pub use guard::{IrqGuard, PreemptGuard};
+pub use might_sleep::might_sleep;
 pub use rank::Rank;
 pub use spin::{RawSpinLock, SpinGuard, SpinLock};

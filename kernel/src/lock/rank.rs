@@ -54,7 +54,7 @@ pub(super) mod check {
 
     struct Held {
         len: usize,
-        ranks: [(u8, usize); DEPTH],
+        ranks: [(Rank, usize); DEPTH],
     }
 
     struct PerCore([UnsafeCell<Held>; MAX_CORES]);
@@ -65,7 +65,7 @@ pub(super) mod check {
         [const {
             UnsafeCell::new(Held {
                 len: 0,
-                ranks: [(0, 0); DEPTH],
+                ranks: [(Rank::Outer, 0); DEPTH],
             })
         }; MAX_CORES],
     );
@@ -79,13 +79,13 @@ pub(super) mod check {
         // SAFETY: preemption is off and interrupt handlers take no ranked lock: the slot is ours.
         let held = unsafe { &mut *mine() };
         if let Some(&(top, _)) = held.ranks[..held.len].iter().max_by_key(|h| h.0) {
-            let ok = top < rank as u8;
+            let ok = top < rank;
             if !ok && blocking {
                 fail(rank, held);
             }
         }
         if held.len < DEPTH {
-            held.ranks[held.len] = (rank as u8, addr);
+            held.ranks[held.len] = (rank, addr);
         }
         held.len += 1;
     }
@@ -105,13 +105,15 @@ pub(super) mod check {
 
     #[cold]
     fn fail(rank: Rank, held: &Held) -> ! {
-        let list = held.ranks;
-        let len = held.len.min(DEPTH);
-        panic!(
-            "lock rank: taking {rank:?} ({}) while holding ranks {:?}",
-            rank as u8,
-            &list[..len]
-        );
+        let held = &held.ranks[..held.len.min(DEPTH)];
+        panic!("lock rank: taking {rank:?} while holding {held:x?}");
+    }
+
+    /// The ranks this core holds, and the addresses of their locks: for a last message. Preemption is off.
+    pub(in crate::lock) fn held() -> heapless::Vec<(Rank, usize), DEPTH> {
+        // SAFETY: as in `acquire`.
+        let held = unsafe { &*mine() };
+        held.ranks[..held.len.min(DEPTH)].iter().copied().collect()
     }
 }
 

@@ -172,7 +172,9 @@ impl PollDesc {
     }
 
     /// One wait; `true` if the socket became ready, `false` if something else ended it.
+    #[cfg_attr(debug_assertions, track_caller)]
     fn block(&self, mode: Mode) -> bool {
+        crate::lock::might_sleep();
         let word = self.word(mode);
         loop {
             // Acquire: pairs with the Release half of `unblock`.

@@ -15,11 +15,11 @@ use core::{
 };
 
 use super::{
-    GPtr, SpawnError, WaitReason, current, park_unlock_for, ready,
+    GPtr, SpawnError, WaitReason, current, park_unlock, park_unlock_for, ready,
     spawn::{self, How},
 };
 use crate::{
-    lock::{Rank, RawSpinLock},
+    lock::{Rank, RawSpinLock, might_sleep},
     panic::{Panic, Unwound, catch},
 };
 
@@ -237,7 +237,9 @@ impl<T> JoinHandle<T> {
     ///
     /// # Errors
     /// The panic that ended it. A goroutine that left by `goexit` counts as a panic with that message.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn join(self) -> Result<T, Panic> {
+        might_sleep();
         self.packet.wait(self.id);
         // SAFETY: done: the goroutine is through with the cell, and `self` is the only reader.
         match unsafe { (*self.packet.result.get()).take() } {
@@ -282,7 +284,9 @@ impl<T> fmt::Debug for JoinHandle<T> {
 /// });
 /// assert_eq!(v, [2, 4, 6]);
 /// ```
+#[cfg_attr(debug_assertions, track_caller)]
 pub fn scope<'env, T>(f: impl for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> T) -> T {
+    might_sleep();
     let scope = Scope {
         state: Arc::new(ScopeState {
             running: AtomicUsize::new(0),
@@ -338,7 +342,7 @@ impl ScopeState {
         }
         // SAFETY: guarded by the lock we hold.
         unsafe { *self.waiter.get() = Some(current()) };
-        park_unlock_for(WaitReason::Join, &self.lock, ptr::null());
+        park_unlock(WaitReason::Join, &self.lock);
     }
 
     fn one_done(&self) {
@@ -410,6 +414,7 @@ impl<T> ScopedJoinHandle<'_, T> {
     ///
     /// # Errors
     /// The panic that ended it.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn join(self) -> Result<T, Panic> {
         self.h.join()
     }

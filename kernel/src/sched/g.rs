@@ -10,7 +10,7 @@
 //! | --- | --- | --- |
 //! | `state`, `id`, `flags`, `reason`, `wait_since`, `runs` | anyone reads | atomics |
 //! | `sp`, `save`, `link` | whoever owns the G: its core, or the holder of the queue it is on; `mem::shrink` reads `sp` | never two at once |
-//! | `commit`, `commit_arg` | the G before it switches, g0 of its core after; `leak` reads `commit_arg` | same core, in that order |
+//! | `commit`, `commit_arg`, `waits_for` | the G before it switches, g0 of its core after; `leak` reads `waits_for` | same core, in that order |
 //! | `panic`, `locks`, `scopes`, `overflow` | the goroutine itself; `leak` reads `scopes` | running |
 //! | `want` | the goroutine, its fault handler, g0 of its core in Growing | never two at once |
 //! | `stack` | spawn and exit; the fault path reads | |
@@ -45,6 +45,8 @@ pub struct G {
     pub(crate) flags: AtomicU32,
     pub(crate) commit: Cell<Option<CommitFn>>,
     pub(crate) commit_arg: Cell<*mut ()>,
+    /// What it waits for, by its reason: see `leak::census`. Null: nobody knows.
+    pub(crate) waits_for: Cell<*const ()>,
     pub(crate) id: AtomicU64,
     pub(crate) wait_since: AtomicU64,
     pub(crate) reason: AtomicU8,
@@ -165,6 +167,7 @@ impl G {
             flags: AtomicU32::new(0),
             commit: Cell::new(None),
             commit_arg: Cell::new(core::ptr::null_mut()),
+            waits_for: Cell::new(core::ptr::null()),
             id: AtomicU64::new(0),
             wait_since: AtomicU64::new(0),
             reason: AtomicU8::new(0),
@@ -206,11 +209,6 @@ impl G {
     /// Why it waits (meaningful in `Waiting`).
     pub fn wait_reason(&self) -> WaitReason {
         WaitReason::from_u8(self.reason.load(Ordering::Relaxed))
-    }
-
-    /// What it left with its park; what that is depends on the reason (see `leak::census`).
-    pub(crate) fn waits_for(&self) -> *const () {
-        self.commit_arg.get()
     }
 
     /// Was it found to be leaked?

@@ -165,6 +165,11 @@ pub fn park_unlock(_: WaitReason, lock: &RawSpinLock) {
     g.wait_until_ready();
 }
 
+/// As [`park`]; what it waits for is the metal's business.
+pub(crate) fn park_for(reason: WaitReason, commit: CommitFn, arg: *mut (), _: *const ()) {
+    park(reason, commit, arg);
+}
+
 /// As [`park_unlock`]; what it waits for is the metal's business.
 pub(crate) fn park_unlock_for(reason: WaitReason, lock: &RawSpinLock, _: *const ()) {
     park_unlock(reason, lock);

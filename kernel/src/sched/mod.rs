@@ -49,7 +49,7 @@ pub(crate) use api::{go_raw, go_system};
 pub use g::{G, GPtr};
 pub use osthread::{lock_os_thread, unlock_os_thread};
 pub use park::{park, park_unlock, ready, yield_now};
-pub(crate) use park::{park_unlock_for, ready_all};
+pub(crate) use park::{park_for, park_unlock_for, ready_all};
 pub use profile::{Profile, ProfileRow};
 pub use reason::WaitReason;
 pub use spawn::SpawnError;

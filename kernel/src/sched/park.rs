@@ -84,7 +84,13 @@ fn publish_waiting(g: *mut ()) -> GPtr {
 ///
 /// Returns when [`ready`] was called for it. Must be called with preemption on.
 pub fn park(reason: WaitReason, commit: CommitFn, arg: *mut ()) {
+    park_for(reason, commit, arg, core::ptr::null());
+}
+
+/// As [`park`], and leaves word for `leak` what is waited for; what that is depends on the reason.
+pub(crate) fn park_for(reason: WaitReason, commit: CommitFn, arg: *mut (), what: *const ()) {
     let g = current();
+    g.waits_for.set(what);
     before_wait(g, reason);
     arch::preempt_disable();
     g.commit.set(Some(commit));
@@ -109,19 +115,19 @@ unsafe fn park_post(g: *mut (), _: *mut ()) {
 /// Parks the running goroutine and releases `lock`, which it holds, once its context is saved.
 #[inline]
 pub fn park_unlock(reason: WaitReason, lock: &RawSpinLock) {
+    park_unlock_for(reason, lock, core::ptr::null());
+}
+
+/// As [`park_unlock`], and leaves word for `leak`, as [`park_for`] does.
+#[inline]
+pub(crate) fn park_unlock_for(reason: WaitReason, lock: &RawSpinLock, what: *const ()) {
     let g = current();
+    g.waits_for.set(what);
     if g.flags.load(Ordering::Relaxed) & FLAG_BLOCKING != 0 {
         syscall::leave_early();
     }
     g.reason.store(reason as u8, Ordering::Relaxed);
     switch_timed(reason, unlock_post, lock as *const RawSpinLock as *mut ());
-}
-
-/// As [`park_unlock`], and leaves word for `leak` what is waited for; what that is depends on the reason.
-#[inline]
-pub(crate) fn park_unlock_for(reason: WaitReason, lock: &RawSpinLock, what: *const ()) {
-    current().commit_arg.set(what.cast_mut());
-    park_unlock(reason, lock);
 }
 
 unsafe fn unlock_post(g: *mut (), lock: *mut ()) {

@@ -112,7 +112,9 @@ impl Condvar {
     ///     }
     /// });
     /// ```
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn wait<'a, T: ?Sized>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+        crate::lock::might_sleep();
         let mutex = guard.mutex();
         let ticket = self.tickets.fetch_add(1, Ordering::Relaxed); // the mutex orders it: see the file head
         drop(guard);

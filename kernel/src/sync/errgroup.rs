@@ -232,7 +232,9 @@ impl<E: Send + 'static> Group<E> {
     /// g.go(|| Err("no"));
     /// assert_eq!((g.wait(), g.wait()), (Err("no"), Ok(())));
     /// ```
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn wait(&self) -> Result<(), E> {
+        crate::lock::might_sleep();
         self.inner.members.wait();
         let mut o = self.inner.outcome.lock();
         let (error, panic, stop) = (o.error.take(), o.panic.take(), o.stop.take());

@@ -91,7 +91,9 @@ impl RawMutex {
     /// assert!(m.is_locked());
     /// ```
     #[inline]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn lock(&self) {
+        crate::lock::might_sleep();
         // Acquire: pairs with the Release in `unlock`.
         if self
             .state
@@ -361,6 +363,7 @@ impl<T: ?Sized> Mutex<T> {
     /// assert!(guard.len() == 2 && m.try_lock().is_none());
     /// ```
     #[inline]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn lock(&self) -> MutexGuard<'_, T> {
         self.raw.lock();
         self.raw.note_guard();

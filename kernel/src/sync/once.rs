@@ -133,7 +133,9 @@ impl Once {
     }
 
     /// Waits until it is done (`false`) or this goroutine is to do it (`true`).
+    #[cfg_attr(debug_assertions, track_caller)]
     fn begin(&self) -> bool {
+        crate::lock::might_sleep();
         let mut old = self.state.load(Ordering::Acquire); // pairs with the exchange in `Running::drop`
         loop {
             if old == DONE {

@@ -88,7 +88,9 @@ impl RawRwLock {
     /// assert!(l.try_read() && !l.try_write());
     /// ```
     #[inline]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn read(&self) {
+        crate::lock::might_sleep();
         // Acquire: pairs with the Release in `unlock_write`.
         if (self.readers.fetch_add(1, Ordering::Acquire).wrapping_add(1) as i32) < 0 {
             self.read_slow();
@@ -175,7 +177,9 @@ impl RawRwLock {
     /// l.write();
     /// assert!(l.has_writer() && !l.try_read());
     /// ```
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn write(&self) {
+        crate::lock::might_sleep();
         self.writers.lock();
         // AcqRel: Acquire pairs with the Release in `unlock_read`.
         let n = self.readers.fetch_sub(WRITER, Ordering::AcqRel);

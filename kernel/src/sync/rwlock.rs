@@ -83,7 +83,9 @@ impl<T: ?Sized> RwLock<T> {
     /// assert_eq!(*l.read(), 5);
     /// ```
     #[inline]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn read(&self) -> RwLockReadGuard<'_, T> {
+        crate::lock::might_sleep();
         self.raw.read();
         reads::begin(&self.raw);
         self.reader()
@@ -116,7 +118,9 @@ impl<T: ?Sized> RwLock<T> {
     /// assert_eq!(*l.read(), 6);
     /// ```
     #[inline]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn write(&self) -> RwLockWriteGuard<'_, T> {
+        crate::lock::might_sleep();
         if reads::TRACKED && reads::mine(&self.raw) {
             panic!("sync: deadlock: write lock of a RwLock that this goroutine holds for reading");
         }

@@ -85,7 +85,9 @@ impl Semaphore {
     /// s.acquire(2);
     /// assert_eq!(s.available(), 1);
     /// ```
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn acquire(&self, n: usize) {
+        crate::lock::might_sleep();
         assert!(
             n <= self.size,
             "sync: {n} permits of a semaphore of {}",
@@ -106,7 +108,9 @@ impl Semaphore {
     /// assert!(!s.acquire_unless(1, &done.receiver()));
     /// s.release(1);
     /// ```
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn acquire_unless<D>(&self, n: usize, done: &Receiver<D>) -> bool {
+        crate::lock::might_sleep();
         if n > self.size {
             done.recv();
             return false;

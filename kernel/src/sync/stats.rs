@@ -4,7 +4,10 @@
 //! counters may be shared by all cores, and a snapshot is of about one moment.
 #![forbid(unsafe_code)]
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::{
+    fmt,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use crate::sched;
 
@@ -52,13 +55,33 @@ pub struct LockStats {
     pub rw_write_sleeps: u64,
 }
 
+impl fmt::Display for LockStats {
+    /// `mutex: 12 sleeps, 3.4 ms waited, 1 to starving, 1 to normal, 2 handoffs; rwlock: 0 read sleeps, 5 write sleeps`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "mutex: {} sleeps, {}.{} ms waited, {} to starving, {} to normal, {} handoffs; rwlock: {} read sleeps, {} write sleeps",
+            self.mutex_sleeps,
+            self.mutex_wait_ns / 1_000_000,
+            self.mutex_wait_ns / 100_000 % 10,
+            self.to_starving,
+            self.to_normal,
+            self.handoffs,
+            self.rw_read_sleeps,
+            self.rw_write_sleeps
+        )
+    }
+}
+
 /// What locks did since boot.
 ///
 /// ```
 /// let before = burrow::sync::lock_stats();
 /// let m = burrow::sync::Mutex::new(0);
 /// *m.lock() += 1; // free: counted nowhere
-/// assert!(burrow::sync::lock_stats().mutex_sleeps >= before.mutex_sleeps);
+/// let after = burrow::sync::lock_stats();
+/// assert!(after.mutex_sleeps >= before.mutex_sleeps);
+/// assert!(after.to_string().starts_with("mutex: "));
 /// ```
 pub fn lock_stats() -> LockStats {
     let get = |c: &AtomicU64| c.load(Ordering::Relaxed);

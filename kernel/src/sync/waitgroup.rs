@@ -130,7 +130,9 @@ impl WaitGroup {
     /// assert_eq!(wg.count(), 0);
     /// ```
     #[inline]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn wait(&self) {
+        crate::lock::might_sleep();
         let old = self.state.load(Ordering::Acquire); // pairs with the Release half in `add`
         if counter(old) != 0 {
             self.wait_slow(old);

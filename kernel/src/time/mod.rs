@@ -79,7 +79,9 @@ fn span(d: Duration) -> u64 {
 /// ```
 /// burrow::time::sleep(burrow::time::Duration::from_millis(1));
 /// ```
+#[cfg_attr(debug_assertions, track_caller)]
 pub fn sleep(d: Duration) {
+    crate::lock::might_sleep();
     sleep_as(d, false);
 }
 
