@@ -23,6 +23,7 @@ mod input;
 mod line;
 #[cfg(target_os = "none")]
 mod mem;
+#[cfg(target_os = "none")]
 mod net;
 #[cfg(target_os = "none")]
 mod ps;
