@@ -42,7 +42,7 @@ fn mutex_interface() {
     *m.get_mut() = 4;
     let g = m.lock();
     assert!(m.try_lock().is_none() && m.is_locked());
-    assert_eq!(format!("{m:?} {g:?}"), "Mutex(<locked>) 4");
+    assert_eq!(format!("{m:?} {g:?} {g}"), "Mutex(<locked>) 4 4");
     drop(g);
     assert!(m.try_lock().is_some_and(|g| *g == 4));
 }
