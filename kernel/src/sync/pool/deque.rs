@@ -23,28 +23,11 @@
 use alloc::{boxed::Box, vec::Vec};
 use core::mem::MaybeUninit;
 
-#[cfg(loom)]
-use loom::cell::UnsafeCell;
-
+use super::cell::UnsafeCell;
 use crate::{
     mem::try_box,
     shim::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering},
 };
-
-/// loom's interface over core's cell.
-#[cfg(not(loom))]
-struct UnsafeCell<T>(core::cell::UnsafeCell<T>);
-
-#[cfg(not(loom))]
-impl<T> UnsafeCell<T> {
-    const fn new(value: T) -> Self {
-        Self(core::cell::UnsafeCell::new(value))
-    }
-    #[inline(always)]
-    fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
-        f(self.0.get())
-    }
-}
 
 /// Length of the first ring.
 #[cfg(not(loom))]

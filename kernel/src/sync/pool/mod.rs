@@ -17,6 +17,7 @@
 //!
 //! All pools in use are in a list of weak references for [`on_collection`], which the garbage collector calls.
 
+mod cell;
 mod deque;
 mod pin;
 mod slot;

@@ -6,8 +6,9 @@
 //! Memory ordering: FULL is stored Release and pairs with the Acquire of the exchange; EMPTY is stored Release and pairs
 //! with the Acquire load in `put`.
 
-use core::{cell::UnsafeCell, mem::MaybeUninit};
+use core::mem::MaybeUninit;
 
+use super::cell::UnsafeCell;
 use crate::shim::{AtomicU32, Ordering};
 
 const EMPTY: u32 = 0;
@@ -40,7 +41,7 @@ impl<T> Slot<T> {
             return Err(value);
         }
         // SAFETY: empty, and only this core fills it.
-        unsafe { self.value.get().cast::<T>().write(value) };
+        self.value.with_mut(|p| unsafe { p.cast::<T>().write(value) });
         self.state.store(FULL, Ordering::Release); // pairs with the exchange in `take`
         Ok(())
     }
@@ -56,7 +57,7 @@ impl<T> Slot<T> {
             .compare_exchange(FULL, BUSY, Ordering::Acquire, Ordering::Relaxed)
             .ok()?;
         // SAFETY: full, and ours by the exchange.
-        let value = unsafe { self.value.get().cast::<T>().read() };
+        let value = self.value.with_mut(|p| unsafe { p.cast::<T>().read() });
         self.state.store(EMPTY, Ordering::Release); // pairs with the load in `put`
         Some(value)
     }
@@ -65,5 +66,36 @@ impl<T> Slot<T> {
 impl<T> Drop for Slot<T> {
     fn drop(&mut self) {
         drop(self.take());
+    }
+}
+
+#[cfg(all(test, loom))]
+mod loom_models {
+    use alloc::vec::Vec;
+
+    use loom::{sync::Arc, thread};
+
+    use super::*;
+
+    /// Its core fills the place and takes from it, while a collection and a thief come for the value: each value has one
+    /// taker, and the place is filled again only when it is empty.
+    #[test]
+    fn loom_pool_slot_owner_and_two_takers() {
+        let mut b = loom::model::Builder::new();
+        b.preemption_bound = b.preemption_bound.or(Some(3));
+        b.check(|| {
+            let s = Arc::new(Slot::new());
+            let takers = [s.clone(), s.clone()].map(|s| thread::spawn(move || s.take()));
+            let mut got: Vec<u32> = Vec::new();
+            for v in [1, 2] {
+                got.extend(s.put(v).err());
+            }
+            got.extend(s.take());
+            got.extend(s.put(3).err());
+            got.extend(takers.into_iter().filter_map(|t| t.join().unwrap()));
+            got.extend(s.take());
+            got.sort();
+            assert_eq!(got, [1, 2, 3]);
+        });
     }
 }
