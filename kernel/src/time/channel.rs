@@ -58,6 +58,9 @@ pub(crate) struct ChanTimer {
     armed: Cell<bool>,
     /// `run`s on their way.
     busy: AtomicU32,
+    /// Lets a model notice a `run` that is not over when the timer goes.
+    #[cfg(loom)]
+    used: loom::cell::UnsafeCell<()>,
 }
 
 /// A channel with a timer that is not running yet.
@@ -68,6 +71,8 @@ pub(super) fn new_channel() -> Receiver<Instant> {
         generation: Cell::new(0),
         armed: Cell::new(false),
         busy: AtomicU32::new(0),
+        #[cfg(loom)]
+        used: loom::cell::UnsafeCell::new(()),
     });
     let c = Hchan::with_timer(timer);
     // SAFETY: the timer was just given to the channel, which keeps it as long as it lives.
@@ -124,6 +129,8 @@ impl ChanTimer {
         while t.busy.load(Ordering::Acquire) != 0 {
             spin_loop();
         }
+        #[cfg(loom)]
+        t.used.with_mut(|_| ());
     }
 }
 
@@ -153,6 +160,8 @@ unsafe fn run(node: NonNull<TimerNode>, generation: u64) {
         valid
     };
     let done = || {
+        #[cfg(loom)]
+        t.used.with(|_| ());
         t.busy.fetch_sub(1, Ordering::Release); // pairs with the Acquire in `retire`
     };
     c.deliver(Instant::at(sched::now_ns()), still, done);
