@@ -58,7 +58,7 @@ pub(super) fn child(parent: Option<&NodeRef>, when: Instant, at: &'static Locati
         a.owner.set(n.as_ptr());
         // SAFETY: 1. new, so in no heap; the node stops it before it frees it.
         unsafe { a.timer.start(time::until(when), false) };
-        if n.err().is_some() {
+        if n.has_ended() {
             a.stop(); // ended by its parent before there was a timer to stop
         }
     }

@@ -325,6 +325,12 @@ impl NodeRef {
         Self::decode(word)
     }
 
+    /// Asked under the lock under which it is set: who ends the node after this sees all that we did before.
+    pub(super) fn has_ended(&self) -> bool {
+        let _state = self.node().state.lock();
+        self.node().ended()
+    }
+
     pub(super) fn cause(&self) -> Option<Cause> {
         self.err()?;
         self.node().state.lock().cause.clone()

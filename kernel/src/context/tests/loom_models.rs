@@ -133,6 +133,19 @@ fn loom_deadline_against_cancel() {
     });
 }
 
+/// A parent ends before its child has a timer to stop: the child stops it itself, and nothing stays in the heap.
+#[test]
+fn loom_deadline_set_while_the_parent_ends() {
+    model(|| {
+        let (root, cancel) = background().with_cancel();
+        let h = thread::spawn(move || root.with_timeout(Duration::from_secs(3600)));
+        cancel();
+        let (child, _c) = h.join().unwrap();
+        assert_eq!(child.err(), Some(Canceled));
+        assert!(timer_heap().lock().is_empty(), "a timer that nobody stops");
+    });
+}
+
 /// The deadline passes while the last handle goes: the timer finds the context alive and keeps it, or not at all.
 #[test]
 fn loom_deadline_against_drop() {
