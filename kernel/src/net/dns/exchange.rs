@@ -15,10 +15,10 @@ use crate::{
     time::{Duration, Instant},
 };
 
-/// Answers that may wait; each is 512 bytes at most.
+/// Answers that may wait, forged ones among them; each is 512 bytes at most.
 const ROOM: Room = Room {
-    bytes: 4096,
-    packets: 8,
+    bytes: 16384,
+    packets: 64,
 };
 /// The longest answer read from a TCP connection.
 const LONGEST: usize = 16384;

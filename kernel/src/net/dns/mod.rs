@@ -21,6 +21,8 @@
 mod cache;
 mod exchange;
 mod message;
+#[cfg(all(test, not(loom)))]
+mod tests;
 
 use alloc::{
     string::{String, ToString},
