@@ -19,7 +19,7 @@ HOST_CARGO = cd / && RUSTUP_TOOLCHAIN=$(TOOLCHAIN) cargo
 HOST_TEST = $(HOST_CARGO) test --quiet --manifest-path $(ROOT)/Cargo.toml --target $(HOST) --target-dir $(ROOT)/target/
 
 .DEFAULT_GOAL := help
-.PHONY: help setup qemu test test-det test-examples test-host test-runner golden image gdb lint fmt doc bench bench-net net-scale soak boot-time clean kernel fmt-check ci
+.PHONY: help setup qemu test test-det test-examples test-host fuzz test-runner golden image gdb lint fmt doc bench bench-net net-scale soak boot-time clean kernel fmt-check ci
 
 help: ## this list
 	@echo "Burrow: a Go-style runtime as a bootable kernel. Commands:"
@@ -60,6 +60,9 @@ test-host: setup ## tests that need no machine: unit tests, doc examples, loom m
 	@$(HOST_TEST)host -p burrow --lib $(T)
 	@$(HOST_TEST)host -p burrow --doc $(T)
 	@export RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=$${LOOM_MAX_PREEMPTIONS:-3}; $(HOST_TEST)loom -p burrow --lib --release loom_
+
+fuzz: setup ## a million damaged frames through the network stack, on the host (N=frames)
+	@FUZZ=$(or $(N),1000000) $(HOST_TEST)host -p burrow --lib --release net::wire_tests::fuzz
 
 test-runner: setup ## the test runner, tested with kernels that hang, reset, exit early, …
 	@unset SMP MEM BOOT OPTS SEED DET MACHINE ICOUNT TIMEOUT; $(HOST_CARGO) test --quiet --manifest-path $(ROOT)/boot/Cargo.toml --target-dir $(ROOT)/target/boot

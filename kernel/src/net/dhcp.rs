@@ -18,7 +18,6 @@ use super::{
     poll::PollDesc,
     stack::{Kind, Stack},
 };
-use crate::sched;
 
 /// The largest answer that is looked at, and a lease without a word about its length.
 const ANSWER: usize = 1500;
@@ -55,7 +54,7 @@ impl Stack {
                 (Some(c.address), c.router, dns, origin, seconds)
             }
         };
-        let until = sched::now_ns().saturating_add(u64::from(seconds) * SECOND);
+        let until = self.now.saturating_add(u64::from(seconds) * SECOND);
         self.set_ipv4(nic, addr, origin);
         let nic = &mut self.nics[nic];
         nic.set_gateway4(router);

@@ -1,4 +1,8 @@
-//! Listeners inside the stack: who listens where, and the accept queue, bounded together with what is half open.
+//! Listeners inside the stack: who listens where, the accept queue, and what is half open, each bounded.
+//!
+//! A flood of requests that nobody means to complete fills `HALF_OPEN`; from then on each new one takes the place of the
+//! oldest. Who means it answers within a round trip, long before its turn to go comes, and gets in. (SYN cookies would
+//! need no memory at all, but a sequence number of our choice, which smoltcp's sockets have not.)
 #![forbid(unsafe_code)]
 
 use alloc::{collections::VecDeque, sync::Arc};
@@ -6,21 +10,25 @@ use core::net::{IpAddr, SocketAddr};
 
 use super::{
     Error,
+    deadlines::Who,
     demux::Tuple,
     poll::PollDesc,
     round::{Wakes, wake_reader},
     stack::{Kind, Stack},
 };
 
-/// Connections that wait to be accepted, half-open ones included; what comes beyond is not answered, so the peer asks
-/// again a second later.
+/// Connections that wait to be accepted; what comes beyond is not answered, so the peer asks again a second later.
 const BACKLOG: usize = 4096;
+/// Connections half open.
+pub(super) const HALF_OPEN: usize = 1024;
 
 /// See the file head.
 pub(super) struct Listener {
     at: SocketAddr,
     queue: VecDeque<u32>,
     pub(super) half_open: usize,
+    /// Those that began half open, oldest first; some are not any more.
+    begun: VecDeque<Who>,
     pub(super) pd: Arc<PollDesc>,
 }
 
@@ -86,11 +94,14 @@ impl Stack {
         }
         let pd = PollDesc::try_new()?;
         let mut queue = VecDeque::new();
-        queue.try_reserve(BACKLOG).map_err(|_| Error::OutOfMemory)?;
+        queue
+            .try_reserve(BACKLOG + HALF_OPEN)
+            .map_err(|_| Error::OutOfMemory)?;
         let new = Listener {
             at,
             queue,
             half_open: 0,
+            begun: VecDeque::new(),
             pd: pd.clone(),
         };
         let l = match self.listening.iter().position(Option::is_none) {
@@ -121,10 +132,30 @@ impl Stack {
             .copied()
     }
 
-    /// May one more connection begin?
+    /// May one more connection begin? Makes room for it.
     pub(super) fn may_queue(&mut self, l: u32) -> bool {
-        let l = self.listener(l);
-        l.queue.len() + l.half_open < BACKLOG
+        while self.listener(l).half_open >= HALF_OPEN
+            && let Some(old) = self.listener(l).begun.pop_front()
+        {
+            self.forget_half_open(l, old);
+        }
+        self.listener(l).queue.len() < BACKLOG
+    }
+
+    /// A connection has begun.
+    pub(super) fn begun(&mut self, l: u32, who: Who) -> Result<(), Error> {
+        let now_open = |s: &mut Stack, who: Who| !s.is_half_open(l, who);
+        // Those at the front that are done make room; without memory for the list the connection is refused.
+        while let Some(&first) = self.listener(l).begun.front()
+            && now_open(self, first)
+        {
+            self.listener(l).begun.pop_front();
+        }
+        let list = self.listener(l);
+        list.begun.try_reserve(1).map_err(|_| Error::OutOfMemory)?;
+        list.begun.push_back(who);
+        list.half_open += 1;
+        Ok(())
     }
 
     /// A half-open connection has opened.

@@ -44,8 +44,6 @@ mod dns;
 mod error;
 #[cfg(not(loom))]
 mod faults;
-#[cfg(all(test, not(loom)))]
-mod fuzz;
 #[cfg(not(loom))]
 mod halves;
 #[cfg(not(loom))]
@@ -87,6 +85,8 @@ mod udp;
 mod udp_state;
 #[cfg(target_os = "none")]
 mod virtio;
+#[cfg(all(test, not(loom)))]
+mod wire_tests;
 
 #[cfg(not(loom))]
 pub use addr::ToAddr;

@@ -15,15 +15,15 @@ use super::{
 use crate::sched::{self, GPtr};
 
 /// Frames and sockets handled before the lock is let go.
-const BUDGET: usize = 48;
+pub(super) const BUDGET: usize = 48;
 /// Goroutines one round may wake: each frame and each socket wakes two at most, and a listener's.
 pub(super) type Wakes = heapless::Vec<GPtr, { 3 * BUDGET + 16 }>;
 
 impl Stack {
     /// One round: frames in, deadlines, frames out, until nothing is left or the budget is spent (`true`).
     pub(super) fn round(&mut self, wakes: &mut Wakes) -> bool {
+        let now = self.now;
         let mut left = BUDGET;
-        let now = sched::now_ns();
         if now >= self.alarm_at {
             self.alarm_at = u64::MAX;
         }

@@ -43,7 +43,7 @@ use super::{
     listen::Listener,
     nic::Nic,
     poll::PollDesc,
-    round::Wakes,
+    round::{BUDGET, Wakes},
     stats::Opens,
     tcp_state::Connection,
     udp_state::Datagrams,
@@ -99,6 +99,8 @@ impl Sock {
 
 /// See the file head.
 pub(super) struct Stack {
+    /// The time, as of when the lock was taken.
+    pub(super) now: u64,
     pub(super) nics: Vec<Nic>,
     pub(super) socks: Vec<Option<Box<Sock>>>,
     pub(super) free: Vec<u32>,
@@ -133,6 +135,7 @@ pub(super) fn with<R>(f: impl FnOnce(&mut Stack) -> R) -> R {
     let (r, mut more) = {
         let mut guard = STACK.lock();
         let s = guard.get_or_insert_with(Stack::new);
+        s.now = sched::now_ns();
         let r = f(s);
         (r, s.round(&mut wakes))
     };
@@ -148,7 +151,10 @@ pub(super) fn with<R>(f: impl FnOnce(&mut Stack) -> R) -> R {
 fn again() -> bool {
     let mut wakes = Wakes::new();
     let more = match &mut *STACK.lock() {
-        Some(s) => s.round(&mut wakes),
+        Some(s) => {
+            s.now = sched::now_ns();
+            s.round(&mut wakes)
+        }
         None => false,
     };
     bell::ring();
@@ -163,10 +169,11 @@ pub(super) fn netpoll() {
 }
 
 impl Stack {
-    fn new() -> Box<Stack> {
+    pub(super) fn new() -> Box<Stack> {
         let seed = || u64::from(sched::rand32()) << 32 | u64::from(sched::rand32());
         let table = Seeded::new(seed());
         let mut s = Box::new(Stack {
+            now: 0,
             nics: Vec::new(),
             socks: Vec::new(),
             free: Vec::new(),

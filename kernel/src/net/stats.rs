@@ -18,6 +18,7 @@ pub(super) struct Opens {
     pub(super) passive: u64,
     pub(super) refused_backlog: u64,
     pub(super) refused_memory: u64,
+    pub(super) forgotten: u64,
 }
 
 /// Counters since boot, and what there is now.
@@ -36,6 +37,8 @@ pub struct Stats {
     pub refused_opens: u64,
     /// Of those, for lack of memory.
     pub refused_memory: u64,
+    /// Half-open connections that gave way to others: a flood.
+    pub forgotten_opens: u64,
     /// Sockets now, connections that are being closed included.
     pub sockets: u64,
     /// Of those, UDP sockets.
@@ -50,14 +53,15 @@ impl fmt::Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "sockets={} listeners={} udp={} opened={} accepted={} refused={} (no memory {})\ntcp:",
+            "sockets={} listeners={} udp={} opened={} accepted={} refused={} (no memory {}) forgotten={}\ntcp:",
             self.sockets,
             self.listeners,
             self.udp,
             self.active_opens,
             self.passive_opens,
             self.refused_opens,
-            self.refused_memory
+            self.refused_memory,
+            self.forgotten_opens
         )?;
         let mut any = false;
         for (name, n) in self.states.iter().filter(|s| s.1 != 0) {
@@ -113,6 +117,7 @@ pub fn stats() -> Stats {
             passive_opens: s.opens.passive,
             refused_opens: s.opens.refused_backlog + s.opens.refused_memory,
             refused_memory: s.opens.refused_memory,
+            forgotten_opens: s.opens.forgotten,
             sockets: (s.socks.len() - s.free.len()) as u64,
             listeners: s.listening.iter().flatten().count() as u64,
             states: STATES.map(|name| (name, 0)),

@@ -29,7 +29,6 @@ use super::{
     round::{Dropped, Wakes, wake},
     stack::{Kind, Stack},
 };
-use crate::sched;
 
 /// Bytes of each connection's buffers, one each way.
 const BUFFER: usize = 4096;
@@ -39,6 +38,8 @@ const ASK_EVERY: Duration = Duration::from_secs(60);
 const SECOND: u64 = 1_000_000_000;
 const HALF_OPEN_FOR: u64 = 10 * SECOND;
 const ORPHAN_FOR: u64 = 60 * SECOND;
+/// For so long a reset may wait to be sent.
+const FAREWELL_FOR: u64 = 2 * SECOND;
 pub(super) const TIME_WAITS: usize = 1024;
 const EPHEMERAL: u16 = 49152;
 
@@ -206,25 +207,63 @@ impl Stack {
         };
         s.listen(at).map_err(|_| Error::InvalidAddr)?;
         let id = self.add_tcp(nic, tuple, s, Some(listener))?;
-        self.connection(id).expires = sched::now_ns() + HALF_OPEN_FOR;
-        self.listener(listener).half_open += 1;
+        let until = self.now + HALF_OPEN_FOR;
+        self.connection(id).expires = until;
+        let generation = self.sock(id).generation;
+        if let Err(e) = self.begun(
+            listener,
+            Who {
+                index: id,
+                generation,
+            },
+        ) {
+            self.unregister(id);
+            self.remove(id);
+            return Err(e);
+        }
         Ok(id)
+    }
+
+    /// Is it still this listener's?
+    pub(super) fn is_half_open(&mut self, l: u32, who: Who) -> bool {
+        match self.try_sock(who.index) {
+            Some(s) if s.generation == who.generation => {
+                matches!(&s.kind, Kind::Tcp(c) if c.listener == Some(l))
+            }
+            _ => false,
+        }
+    }
+
+    /// A half-open connection gives way, without a word to its peer.
+    pub(super) fn forget_half_open(&mut self, l: u32, who: Who) {
+        if self.is_half_open(l, who) {
+            self.listener(l).half_open -= 1;
+            self.opens.forgotten += 1;
+            self.unregister(who.index);
+            self.remove(who.index);
+        }
     }
 
     /// After anything may have changed: see the table in the file head.
     pub(super) fn settle_tcp(&mut self, id: u32, reset: bool, wakes: &mut Wakes) {
+        let now = self.now;
         let s = self.sock(id).tcp();
         let mut state = s.state();
         let unread = s.can_recv();
         let c = self.connection(id);
         let was = c.was;
-        let overdue = c.expires != u64::MAX && c.expires <= sched::now_ns();
+        let overdue = c.expires != u64::MAX && c.expires <= now;
+        // Its reset has had its time: nobody says where the peer is.
+        let mute = overdue && state == State::Closed;
+        if overdue {
+            c.expires = now + FAREWELL_FOR;
+        }
         if state != State::Closed && (overdue || c.orphan && unread) {
             self.sock(id).tcp().abort();
             state = State::Closed;
         }
         let s = self.sock(id).tcp();
-        let farewell = s.remote_endpoint().is_some(); // a reset still to be sent
+        let farewell = s.remote_endpoint().is_some() && !mute; // a reset still to be sent
         let c = self.connection(id);
         c.was = state;
         let dead = matches!(state, State::Closed | State::Listen) && !farewell;
@@ -354,6 +393,7 @@ impl Stack {
 
     /// The handle goes: see the file head.
     pub(super) fn release(&mut self, id: u32) {
+        let until = self.now + ORPHAN_FOR;
         let s = self.sock(id).tcp();
         if s.can_recv() {
             s.abort();
@@ -362,15 +402,17 @@ impl Stack {
         }
         let c = self.connection(id);
         c.orphan = true;
-        c.expires = sched::now_ns() + ORPHAN_FOR;
+        c.expires = until;
         self.mark(id);
     }
 
     /// Nobody will accept it.
     pub(super) fn reset(&mut self, id: u32) {
+        let until = self.now + FAREWELL_FOR;
         self.sock(id).tcp().abort();
         let c = self.connection(id);
         c.orphan = true;
+        c.expires = until;
         c.listener = None;
         self.mark(id);
     }

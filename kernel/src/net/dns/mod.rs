@@ -191,3 +191,9 @@ fn canonical(name: &str) -> Result<String, Error> {
     }
     Ok(name)
 }
+
+/// An answer, for the fuzzer to damage.
+#[cfg(all(test, not(loom)))]
+pub(super) fn sample_answer() -> Vec<u8> {
+    tests::sample()
+}

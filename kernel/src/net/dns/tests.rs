@@ -147,6 +147,16 @@ fn zone(query: &[u8]) -> Vec<Vec<u8>> {
     }
 }
 
+/// An answer with aliases in it.
+pub(super) fn sample() -> Vec<u8> {
+    let q = message::Question {
+        id: 7,
+        name: "alias.test",
+        kind: DnsQueryType::A,
+    };
+    zone(&q.message()).pop().unwrap()
+}
+
 struct Server {
     at: SocketAddr,
     asked: Arc<AtomicUsize>,
@@ -344,7 +354,7 @@ fn damaged_answers() {
         name: "alias.test",
         kind: DnsQueryType::A,
     };
-    let good = zone(&q.message()).pop().unwrap();
+    let good = sample();
     assert!(matches!(q.read(&good), Some(message::Answer::Found(_))));
     let mut x = 88_172_645_463_325_252_u64;
     let mut random = move || {

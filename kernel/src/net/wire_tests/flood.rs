@@ -1,0 +1,86 @@
+//! A flood of connection requests that nobody means.
+#![forbid(unsafe_code)]
+
+use smoltcp::wire::{Ipv4Address, TcpControl};
+
+use super::{super::listen::HALF_OPEN, IP, MS, OUR_IP, Rig, frames};
+
+fn random(x: &mut u64) -> u64 {
+    *x ^= *x << 13;
+    *x ^= *x >> 7;
+    *x ^= *x << 17;
+    *x
+}
+
+/// 100,000 requests from everywhere: memory stays bounded, and who means it is served all the while.
+#[test]
+fn a_hundred_thousand_requests() {
+    let mut r = Rig::new();
+    let (l, _pd, _) = r.s.listen("0.0.0.0:80".parse().unwrap()).unwrap();
+    let (mut x, mut served) = (0x9e37_79b9_7f4a_7c15, 0u16);
+    for i in 0..100_000u32 {
+        let n = random(&mut x);
+        let from = Ipv4Address::from((0x0b00_0000 | n as u32 & 0x00ff_ffff).to_be_bytes());
+        let port = 1024 + (n >> 32) as u16 % 60_000;
+        r.input(frames::tcp(
+            (from, port),
+            (IP, 80),
+            TcpControl::Syn,
+            n as u32,
+            None,
+            b"",
+        ));
+        if i % 1000 != 0 {
+            continue;
+        }
+        r.output();
+        assert!(r.s.socks.len() <= HALF_OPEN + 200, "{} sockets", r.s.socks.len());
+        // A real client: its request, three hundred of the flood, its answer to the answer, and a word.
+        let me = (OUR_IP, 2000 + served);
+        r.input(frames::tcp(me, (IP, 80), TcpControl::Syn, 100, None, b""));
+        let answer = r.output();
+        let answer = answer
+            .iter()
+            .filter_map(|f| frames::tcp_of(f))
+            .find(|t| t.dst_port() == me.1)
+            .expect("the request is answered");
+        assert!(answer.syn() && answer.ack());
+        let seq = answer.seq_number().0 as u32 + 1;
+        for k in 0..300u16 {
+            let from = Ipv4Address::from((0x0c00_0000 | random(&mut x) as u32 & 0x00ff_ffff).to_be_bytes());
+            r.input(frames::tcp(
+                (from, 1024 + k),
+                (IP, 80),
+                TcpControl::Syn,
+                1,
+                None,
+                b"",
+            ));
+        }
+        r.input(frames::tcp(
+            me,
+            (IP, 80),
+            TcpControl::Psh,
+            101,
+            Some(seq),
+            b"hello",
+        ));
+        let (id, _pd, tuple) = r.s.accept(l).expect("it is open");
+        assert_eq!(
+            tuple.remote,
+            "10.7.0.2:0"
+                .parse::<core::net::SocketAddr>()
+                .map(|mut a| {
+                    a.set_port(me.1);
+                    a
+                })
+                .unwrap()
+        );
+        let mut buf = [0; 8];
+        assert_eq!(r.s.recv(id, &mut buf), Ok(Some(5)));
+        served += 1;
+        r.pass(MS);
+    }
+    assert_eq!(served, 100);
+    assert!(r.s.opens.forgotten > 90_000);
+}
