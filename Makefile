@@ -6,7 +6,7 @@
 TOOLCHAIN := $(shell sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
 HOST := $(shell uname -m)-unknown-linux-gnu
 ROOT := $(CURDIR)
-export SMP MEM BOOT OPTS SEED DET MACHINE ICOUNT SHIFT TIMEOUT N MINUTES VERBOSE UPDATE NET INTX PEER CONNS RUNS SECS BLOCKS
+export SMP MEM BOOT OPTS SEED DET MACHINE ICOUNT SHIFT TIMEOUT N MINUTES VERBOSE UPDATE NET INTX PCAP MONITOR PEER CONNS RUNS SECS BLOCKS
 
 # What `make qemu` boots: the default kernel, or one of examples/.
 PROGRAM = $(if $(EXAMPLE),--example $(EXAMPLE),--bin burrow)
@@ -34,6 +34,8 @@ help: ## this list
 	@echo "  SEED=7 DET=1         the seed of all randomness; deterministic virtual time"
 	@echo "  ICOUNT=1             count instructions (bench);  TIMEOUT=secs wall-clock limit"
 	@echo "  NET=1                a network device; 127.0.0.1:8080 leads to guest port 80 (NET=7007:7,udp:7007:7)"
+	@echo "                       NET=1+none: two devices; listen:PORT and connect:PORT join two guests"
+	@echo "  PCAP=file            write every frame there, for wireshark;  MONITOR=path QEMU's monitor"
 	@echo "  N=20 MINUTES=3       soak: number of runs, minutes of stress in each"
 
 setup: ## install what is missing: toolchain parts, QEMU, a C linker

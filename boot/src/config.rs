@@ -8,6 +8,8 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
+use crate::net::Net;
+
 /// How the kernel gets into memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Boot {
@@ -29,36 +31,6 @@ impl Boot {
     }
 }
 
-/// A port of 127.0.0.1 on the host and the guest's port behind it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Forward {
-    pub(crate) udp: bool,
-    pub(crate) host: u16,
-    pub(crate) guest: u16,
-}
-
-/// `1` is `8080:80`; else a list such as `7007:7,udp:7007:7`.
-fn forwards(text: &str) -> Result<Vec<Forward>> {
-    let list = if text == "1" { "8080:80" } else { text };
-    let one = |word: &str| {
-        let (udp, ports) = match word.strip_prefix("udp:") {
-            Some(rest) => (true, rest),
-            None => (false, word),
-        };
-        let (host, guest) = ports.split_once(':')?;
-        Some(Forward {
-            udp,
-            host: host.parse().ok()?,
-            guest: guest.parse().ok()?,
-        })
-    };
-    list.split(',')
-        .map(|word| {
-            one(word).with_context(|| format!("NET={text}: 1, or HOST:GUEST and udp:HOST:GUEST with commas"))
-        })
-        .collect()
-}
-
 /// Everything that decides how QEMU is started.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
@@ -77,8 +49,12 @@ pub(crate) struct Config {
     pub(crate) shift: u32,
     /// Wall-clock limit; `None` = the command's default.
     pub(crate) timeout: Option<Duration>,
-    /// Ports of the host's loopback address that lead to the guest; `None`: no network device.
-    pub(crate) net: Option<Vec<Forward>>,
+    /// Network devices.
+    pub(crate) net: Vec<Net>,
+    /// Write all frames here.
+    pub(crate) pcap: Option<String>,
+    /// QEMU's monitor listens on this UNIX socket.
+    pub(crate) monitor: Option<String>,
     /// No MSI-X: the device raises a line.
     pub(crate) intx: bool,
     /// Wait for gdb on this port before the first instruction.
@@ -154,9 +130,11 @@ impl Config {
                 .with_context(|| format!("SHIFT={shift}: 0 to 10"))?,
             timeout,
             net: match value("net", "NET")?.as_deref() {
-                None | Some("0") => None,
-                Some(text) => Some(forwards(text)?),
+                None | Some("0") => Vec::new(),
+                Some(text) => Net::parse(text)?,
             },
+            pcap: value("pcap", "PCAP")?,
+            monitor: value("monitor", "MONITOR")?,
             intx: is_on(value("intx", "INTX")?),
             gdb: None,
         })

@@ -14,6 +14,7 @@ mod golden;
 mod image;
 mod lint;
 mod listing;
+mod net;
 mod netbench;
 mod qemu;
 mod run;

@@ -87,11 +87,13 @@ pub(crate) fn arguments(cfg: &Config, payload: &Payload, cmdline: &str) -> Resul
         "-display",
         "none",
         "-no-reboot",
-        "-monitor",
-        "none",
         "-serial",
         "stdio",
     ]);
+    match &cfg.monitor {
+        None => add(&["-monitor", "none"]),
+        Some(path) => add(&["-monitor", &format!("unix:{path},server,nowait")]),
+    }
     add(&["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]);
     if cfg.det || cfg.icount {
         let shift = if cfg.icount { 0 } else { cfg.shift };
@@ -103,19 +105,8 @@ pub(crate) fn arguments(cfg: &Config, payload: &Payload, cmdline: &str) -> Resul
         ]);
         add(&["-rtc", "base=2026-01-01T00:00:00,clock=vm"]);
     }
-    if let Some(forwards) = &cfg.net {
-        let mut user = String::from("user,id=net0");
-        for f in forwards {
-            let kind = if f.udp { "udp" } else { "tcp" };
-            user += &format!(",hostfwd={kind}:127.0.0.1:{}-:{}", f.host, f.guest);
-        }
-        let device = match (cfg.machine.as_str(), cfg.intx) {
-            ("microvm", _) => "virtio-net-device,netdev=net0",
-            (_, false) => "virtio-net-pci,netdev=net0",
-            (_, true) => "virtio-net-pci,netdev=net0,vectors=0",
-        };
-        add(&["-netdev", &user, "-device", device]);
-    }
+    args.extend(crate::net::arguments(cfg)?.into_iter().map(OsString::from));
+    let mut add = |words: &[&str]| args.extend(words.iter().map(OsString::from));
     if let Some(port) = cfg.gdb {
         add(&["-S", "-gdb", &format!("tcp:127.0.0.1:{port}")]);
     }

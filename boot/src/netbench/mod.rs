@@ -25,7 +25,8 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use crate::{
-    config::{Config, Forward},
+    config::Config,
+    net::{Forward, Net},
     qemu::{self, Event, Guest, Payload},
     run::payload,
 };
@@ -75,7 +76,7 @@ impl Server {
             guest,
         });
         let cfg = Config {
-            net: Some(forwards.collect()),
+            net: vec![Net::User(forwards.collect())],
             ..cfg.clone()
         };
         let mut guest = Guest::start(&cfg, payload, cmdline)?;

@@ -12,10 +12,10 @@ use super::{
     poll::{Mode, PollDesc},
     stack::{Kind, Stack, clock},
 };
-use crate::sched::{self, GPtr};
+use crate::sched::GPtr;
 
 /// Frames and sockets handled before the lock is let go.
-pub(super) const BUDGET: usize = 48;
+const BUDGET: usize = 48;
 /// Goroutines one round may wake: each frame and each socket wakes two at most, and a listener's.
 pub(super) type Wakes = heapless::Vec<GPtr, { 3 * BUDGET + 16 }>;
 

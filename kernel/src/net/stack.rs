@@ -43,7 +43,7 @@ use super::{
     listen::Listener,
     nic::Nic,
     poll::PollDesc,
-    round::{BUDGET, Wakes},
+    round::Wakes,
     stats::Opens,
     tcp_state::Connection,
     udp_state::Datagrams,

@@ -8,7 +8,7 @@
 //! | `dns=10.0.2.3` | the name server, whatever DHCP says; several with commas or `|` between them |
 //! | `netfaults=loss:5,seed:7` | see `faults` |
 //!
-//! Without `ip=`, or with one that makes no sense, DHCP is asked; when nobody has answered after `PATIENCE`, the
+//! Without `ip=`, or with one that makes no sense, DHCP is asked; when nobody has answered on any device after `PATIENCE`, the
 //! address is the one that QEMU's user network would have given. DHCP goes on asking: an answer replaces it.
 #![forbid(unsafe_code)]
 
@@ -20,7 +20,7 @@ use smoltcp::wire::{IpCidr, Ipv4Address, Ipv4Cidr, Ipv6Address, Ipv6Cidr};
 use super::{
     faults::Faults,
     link::Link,
-    nic::{LINK_LOCAL, Origin, own_address},
+    nic::{LINK_LOCAL, Nic, Origin, own_address},
     stack, virtio,
 };
 use crate::{opts, sched, time};
@@ -109,7 +109,9 @@ fn start(n: usize, link: Box<dyn Link>) {
 fn fall_back(nic: usize) {
     time::sleep_as(PATIENCE, true);
     stack::with(|s| {
-        if s.nics[nic].iface.ipv4_addr().is_some() {
+        // Of several devices one may well have no network; two with one address would help nobody.
+        let has = |n: &Nic| !n.link.loops() && n.iface.ipv4_addr().is_some();
+        if s.nics.iter().any(has) {
             return;
         }
         s.set_ipv4(nic, Some(FALLBACK), Origin::Fallback);

@@ -1,4 +1,5 @@
 //! The resolver against a name server on loopback that answers well, badly, wrongly, late or never.
+#![forbid(unsafe_code)]
 
 use std::sync::{
     Arc,
