@@ -122,3 +122,8 @@ unsafe extern "C" {
     #[link_name = "bl_entry"]
     pub fn __boot_entry();
 }
+
+/// The code of `docs/go-to-burrow.md` is run with the other examples.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/go-to-burrow.md")]
+mod go_to_burrow {}
