@@ -5,7 +5,8 @@
 //! | 7 | echo |
 //! | 9 | sink: takes all bytes, then answers how many (8 bytes, little endian) |
 //! | 19 | source: reads a number (8 bytes, little endian), answers as many bytes in writes of 1 MiB |
-//! | 80 | "hello" over HTTP/1.1 by hand: reads lines up to the empty one, writes a fixed answer |
+//! | 80 | "hello" over HTTP/1.1 by hand: reads up to the empty line, writes a fixed answer |
+//! | 81 | "hello" by `net::http` |
 //!
 //! By itself it asks each of them once over the loopback link; with `OPTS=serve` it stays.
 // expect: says=all services answer
@@ -18,7 +19,10 @@ use alloc::vec;
 use core::net::Ipv4Addr;
 
 use burrow::{
-    net::{Error, TcpListener, TcpStream},
+    net::{
+        Error, TcpListener, TcpStream,
+        http::{Client, Router, Server},
+    },
     prelude::*,
     runtime,
 };
@@ -84,6 +88,15 @@ fn serve(port: u16, service: fn(&TcpStream) -> Result<(), Error>) {
     });
 }
 
+fn serve_http() {
+    let mut router = Router::new();
+    router
+        .on("GET /", |w, _r| w.text("hello"))
+        .expect("a sound pattern");
+    let server = Server::bind(":81", router).expect("a free port");
+    go(move || server.run().expect("nobody closes it"));
+}
+
 /// Asks each service once.
 fn ask() -> Result<(), Error> {
     let mut buf = vec![0; 2 * BLOCK];
@@ -106,6 +119,9 @@ fn ask() -> Result<(), Error> {
     c.write_all(b"GET / HTTP/1.1\r\nHost: burrow\r\n\r\nGET / HTTP/1.1\r\nHost: burrow\r\n\r\n")?;
     let n = c.read_full(&mut buf[..2 * HELLO.len()])?;
     assert_eq!(&buf[..n], [HELLO, HELLO].concat());
+
+    let answer = Client::new().get("http://127.0.0.1:81/").expect("served");
+    assert_eq!(answer.status(), 200);
     Ok(())
 }
 
@@ -115,6 +131,7 @@ fn main() {
     serve(9, sink);
     serve(19, source);
     serve(80, http);
+    serve_http();
     if burrow::opts::flag("serve") {
         println!("net_bench: ready, {} cores", runtime::num_cpu());
         burrow::select! {}

@@ -36,6 +36,7 @@ pub(super) fn measure(servers: &[Server], only: &str) -> Result<()> {
     let rows = [
         ("echo_rtt", Service::Echo, Protocol::Echo),
         ("http_raw", Service::HttpRaw, Protocol::Http),
+        ("http_hello", Service::HttpHello, Protocol::Http),
     ];
     for (name, service, protocol) in rows.into_iter().filter(|r| r.0.contains(only)) {
         for conc in [1, 16, 64] {

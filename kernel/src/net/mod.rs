@@ -33,6 +33,8 @@ mod alarm;
 #[cfg(not(loom))]
 mod bell;
 #[cfg(not(loom))]
+mod buffers;
+#[cfg(not(loom))]
 mod deadlines;
 #[cfg(not(loom))]
 mod demux;

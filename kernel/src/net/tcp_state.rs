@@ -12,7 +12,7 @@
 //! read, the connection is reset, as elsewhere. At most `TIME_WAITS` orphans linger in TIME_WAIT; the oldest goes first.
 #![forbid(unsafe_code)]
 
-use alloc::{sync::Arc, vec::Vec};
+use alloc::sync::Arc;
 use core::net::{IpAddr, SocketAddr};
 
 use smoltcp::{
@@ -23,6 +23,7 @@ use smoltcp::{
 
 use super::{
     Error,
+    buffers::{BUFFERS, Share},
     deadlines::Who,
     demux::Tuple,
     poll::PollDesc,
@@ -30,8 +31,6 @@ use super::{
     stack::{Kind, Stack},
 };
 
-/// Bytes of each connection's buffers, one each way.
-const BUFFER: usize = 4096;
 /// A peer that answers nothing for so long is gone; silent connections are asked this often.
 const GONE_AFTER: Duration = Duration::from_secs(180);
 const ASK_EVERY: Duration = Duration::from_secs(60);
@@ -46,6 +45,8 @@ const EPHEMERAL: u16 = 49152;
 /// What the stack knows of a connection beside its socket.
 pub(super) struct Connection {
     pub(super) tuple: Tuple,
+    /// Of the memory for large buffers.
+    _share: Share,
     registered: bool,
     /// Half open, on behalf of this listener.
     listener: Option<u32>,
@@ -60,19 +61,12 @@ pub(super) struct Connection {
     pub(super) expires: u64,
 }
 
-fn buffer() -> Result<SocketBuffer<'static>, Error> {
-    let mut v = Vec::new();
-    v.try_reserve_exact(BUFFER).map_err(|_| Error::OutOfMemory)?;
-    v.resize(BUFFER, 0);
-    Ok(SocketBuffer::new(v))
-}
-
-fn new_socket() -> Result<Socket<'static>, Error> {
-    let mut s = Socket::new(buffer()?, buffer()?);
+fn new_socket([rx, tx]: [SocketBuffer<'static>; 2]) -> Socket<'static> {
+    let mut s = Socket::new(rx, tx);
     s.set_nagle_enabled(false); // Go's default, and what request and answer want
     s.set_timeout(Some(GONE_AFTER));
     s.set_keep_alive(Some(ASK_EVERY));
-    Ok(s)
+    s
 }
 
 /// `core`'s address as the stack's.
@@ -108,10 +102,12 @@ impl Stack {
         nic: usize,
         tuple: Tuple,
         s: Socket<'static>,
+        share: Share,
         listener: Option<u32>,
     ) -> Result<u32, Error> {
         let c = Connection {
             tuple,
+            _share: share,
             registered: false,
             listener,
             orphan: false,
@@ -148,14 +144,15 @@ impl Stack {
             })
             .find(|t| !self.tuples.contains_key(t) && !self.listeners.contains_key(&t.local.port()))
             .ok_or(Error::AddrNotAvailable)?;
-        let mut s = new_socket()?;
+        let (pair, share) = BUFFERS.pair()?;
+        let mut s = new_socket(pair);
         s.connect(
             self.nics[nic].iface.context(),
             endpoint(to),
             endpoint(tuple.local),
         )
         .map_err(|_| Error::InvalidAddr)?;
-        let id = self.add_tcp(nic, tuple, s, None)?;
+        let id = self.add_tcp(nic, tuple, s, share, None)?;
         self.opens.active += 1;
         self.mark(id);
         Ok((id, self.sock(id).pd.clone(), tuple))
@@ -200,13 +197,14 @@ impl Stack {
     }
 
     fn open_passive(&mut self, nic: usize, tuple: Tuple, listener: u32) -> Result<u32, Error> {
-        let mut s = new_socket()?;
+        let (pair, share) = BUFFERS.pair()?;
+        let mut s = new_socket(pair);
         let at = IpListenEndpoint {
             addr: Some(tuple.local.ip().into()),
             port: tuple.local.port(),
         };
         s.listen(at).map_err(|_| Error::InvalidAddr)?;
-        let id = self.add_tcp(nic, tuple, s, Some(listener))?;
+        let id = self.add_tcp(nic, tuple, s, share, Some(listener))?;
         let until = self.now + HALF_OPEN_FOR;
         self.connection(id).expires = until;
         let generation = self.sock(id).generation;
@@ -342,7 +340,7 @@ impl Stack {
     /// Takes what has arrived. `Ok(None)`: nothing yet; `Ok(Some(0))`: the end.
     pub(super) fn recv(&mut self, id: u32, buf: &mut [u8]) -> Result<Option<usize>, Error> {
         let s = self.sock(id).tcp();
-        let queued = s.recv_queue();
+        let (queued, half) = (s.recv_queue(), s.recv_capacity() / 2);
         match s.recv_slice(buf) {
             Ok(0) => Ok(None),
             Ok(n) => {
@@ -350,7 +348,7 @@ impl Stack {
                 // there is nothing to send, and nothing to ask.
                 let c = self.connection(id);
                 c.taken += n;
-                if c.taken >= BUFFER / 2 || queued >= BUFFER / 2 {
+                if c.taken >= half || queued >= half {
                     c.taken = 0;
                     self.mark(id);
                 }
