@@ -29,7 +29,7 @@ use core::{
 use doorbell::{Doorbells, Quiet, Register};
 use hal::{BurrowHal, Dma};
 use smoltcp::phy::{DeviceCapabilities, Medium};
-use virtio_drivers::{device::net::VirtIONetRaw, transport::Transport};
+use virtio_drivers::{Error, device::net::VirtIONetRaw, transport::Transport};
 
 use super::link::{Buffers, Link};
 
@@ -38,6 +38,8 @@ const SIZE: usize = 128;
 /// Bytes of each buffer: an Ethernet frame, its VLAN tag, the device's header.
 const BUFFER: usize = 2048;
 const MTU: usize = 1514;
+/// A token that stands for no buffer.
+const NOBODY: u16 = u16::MAX;
 /// Fewer free buffers than this: take back those that were sent.
 const LOW: usize = SIZE / 4;
 
@@ -78,8 +80,8 @@ impl<T: Transport> VirtioLink<T> {
             doorbells,
             rx,
             tx,
-            rx_of: [0; SIZE],
-            tx_of: [0; SIZE],
+            rx_of: [NOBODY; SIZE],
+            tx_of: [NOBODY; SIZE],
             tx_free: (0..SIZE as u16).collect(),
             spare: Buffers::default(),
         };
@@ -103,7 +105,9 @@ impl<T: Transport> VirtioLink<T> {
     /// Takes back transmit buffers that the device is done with.
     fn reap(&mut self) {
         while let Some(token) = self.net.poll_transmit() {
-            let i = self.tx_of[usize::from(token)];
+            let Some(i) = redeem(&mut self.tx_of, token) else {
+                return;
+            };
             // SAFETY: the buffer that was given with this token; the device is done with it.
             let buffer = unsafe { slice(&self.tx, i) };
             // SAFETY: as above.
@@ -113,6 +117,13 @@ impl<T: Transport> VirtioLink<T> {
             self.tx_free.push(i); // never more than it held at first
         }
     }
+}
+
+/// The buffer that `token` stands for, once. A device that names one which it does not have (out of range, or twice) gets
+/// no further: its queue stands still, and nothing else is harmed.
+fn redeem(of: &mut [u16; SIZE], token: u16) -> Option<u16> {
+    let i = core::mem::replace(of.get_mut(usize::from(token))?, NOBODY);
+    (i != NOBODY).then_some(i)
 }
 
 /// Buffer `i` of `area`.
@@ -137,11 +148,14 @@ impl<T: Transport> Link for VirtioLink<T> {
         loop {
             fence(Ordering::SeqCst); // see the file head: partner of the device's between used index and used event
             let token = self.net.poll_receive()?;
-            let i = *self.rx_of.get(usize::from(token))?;
+            let i = redeem(&mut self.rx_of, token)?;
             // SAFETY: the buffer given with this token; the device is done with it.
             let buffer = unsafe { slice(&self.rx, i) };
             // SAFETY: as above.
             let got = unsafe { self.net.receive_complete(token, buffer) };
+            if matches!(got, Err(Error::WrongToken | Error::NotReady)) {
+                return None; // it changed the ring under our eyes
+            }
             // A length from the device: trusted no further than the buffer.
             let frame = got.ok().and_then(|(header, len)| {
                 let bytes = buffer.get(header..header.checked_add(len)?)?;
