@@ -64,17 +64,37 @@ impl<T> DynArm for DynSend<'_, T> {
 
 impl<'a> Select<'a> {
     /// No operations yet: would block for ever.
+    ///
+    /// ```
+    /// assert_eq!(burrow::Select::new().try_select(), None); // nothing to choose from
+    /// ```
     pub fn new() -> Self {
         Self { arms: Vec::new() }
     }
 
     /// Adds a receive into `place`; returns its number.
+    ///
+    /// ```
+    /// let rx = burrow::chan::<u8>(0).receiver();
+    /// let (mut place, mut sel) = (None, burrow::Select::new());
+    /// assert_eq!(sel.recv(&rx, &mut place), 0); // its number
+    /// assert_eq!(sel.try_select(), None); // nobody sends
+    /// ```
     pub fn recv<T>(&mut self, rx: &'a Receiver<T>, place: &'a mut Option<T>) -> usize {
         self.add(Box::new(DynRecv(RecvArm::new(rx.chan()), place)))
     }
 
     /// Adds a send of the value in `place`, which is empty after it was sent; returns its number. With an
     /// empty place it is never ready.
+    ///
+    /// ```
+    /// let c = burrow::chan(1);
+    /// let (tx, mut value) = (c.sender(), Some(5));
+    /// let mut sel = burrow::Select::new();
+    /// sel.send(&tx, &mut value);
+    /// sel.select();
+    /// assert_eq!((value, c.recv()), (None, Some(5)));
+    /// ```
     pub fn send<T>(&mut self, tx: &'a Sender<T>, place: &'a mut Option<T>) -> usize {
         self.add(Box::new(DynSend(SendArm::new(tx.chan(), place))))
     }
@@ -88,6 +108,15 @@ impl<'a> Select<'a> {
     ///
     /// # Panics
     /// If it is a send on a closed channel.
+    ///
+    /// ```
+    /// let c = burrow::chan::<u8>(0);
+    /// c.close();
+    /// let (rx, mut got) = (c.receiver(), Some(1));
+    /// let mut sel = burrow::Select::new();
+    /// sel.recv(&rx, &mut got);
+    /// assert_eq!((sel.select(), got), (0, None)); // closed: received nothing
+    /// ```
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn select(self) -> usize {
         crate::lock::might_sleep();
@@ -98,6 +127,14 @@ impl<'a> Select<'a> {
     }
 
     /// Does one that can proceed now, if any can.
+    ///
+    /// ```
+    /// let (full, mut value) = (burrow::chan(0).sender(), Some(1));
+    /// let mut sel = burrow::Select::new();
+    /// sel.send(&full, &mut value);
+    /// assert_eq!(sel.try_select(), None);
+    /// assert_eq!(value, Some(1)); // still ours
+    /// ```
     pub fn try_select(mut self) -> Option<usize> {
         let cases: Vec<Case<'_>> = self.arms.iter().map(|a| a.case()).collect();
         let i = select::poll_slice(&cases)?;
@@ -107,6 +144,13 @@ impl<'a> Select<'a> {
     }
 
     /// Waits no longer than `d`; `None` if none could proceed in time.
+    ///
+    /// ```
+    /// let (rx, mut got) = (burrow::chan::<u8>(0).receiver(), None);
+    /// let mut sel = burrow::Select::new();
+    /// sel.recv(&rx, &mut got);
+    /// assert_eq!(sel.select_timeout(burrow::time::Duration::from_millis(1)), None);
+    /// ```
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn select_timeout(self, d: Duration) -> Option<usize> {
         crate::lock::might_sleep();

@@ -4,6 +4,14 @@
 use core::{error::Error, fmt};
 
 /// Why `try_send` did not send; the value comes back.
+///
+/// ```
+/// use burrow::TrySendError;
+/// let c = burrow::chan(0);
+/// assert_eq!(c.try_send(1), Err(TrySendError::Full(1)));
+/// c.close();
+/// assert_eq!(c.try_send(1), Err(TrySendError::Closed(1)));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum TrySendError<T> {
     /// It would have to wait (or the channel is nil).
@@ -13,6 +21,12 @@ pub enum TrySendError<T> {
 }
 
 /// Why `send_timeout` did not send; the value comes back.
+///
+/// ```
+/// use burrow::{SendTimeoutError, time::Duration};
+/// let c = burrow::chan(0);
+/// assert_eq!(c.send_timeout(1, Duration::from_millis(1)), Err(SendTimeoutError::Timeout(1)));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum SendTimeoutError<T> {
     /// Nobody took it in time.
@@ -22,6 +36,14 @@ pub enum SendTimeoutError<T> {
 }
 
 /// Why `try_recv` has no value.
+///
+/// ```
+/// use burrow::TryRecvError;
+/// let c = burrow::chan::<u8>(0);
+/// assert_eq!(c.try_recv(), Err(TryRecvError::Empty));
+/// c.close();
+/// assert_eq!(c.try_recv(), Err(TryRecvError::Closed));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TryRecvError {
     /// It would have to wait (or the channel is nil).
@@ -31,6 +53,13 @@ pub enum TryRecvError {
 }
 
 /// Why `recv_timeout` has no value.
+///
+/// ```
+/// use burrow::{RecvTimeoutError, time::Duration};
+/// let c = burrow::chan::<u8>(0);
+/// c.close();
+/// assert_eq!(c.recv_timeout(Duration::from_secs(1)), Err(RecvTimeoutError::Closed));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum RecvTimeoutError {
     /// Nothing came in time.
@@ -41,6 +70,11 @@ pub enum RecvTimeoutError {
 
 impl<T> TrySendError<T> {
     /// The value that was not sent.
+    ///
+    /// ```
+    /// let lost = burrow::chan(0).try_send("mine").unwrap_err();
+    /// assert_eq!(lost.into_inner(), "mine");
+    /// ```
     pub fn into_inner(self) -> T {
         match self {
             Self::Full(v) | Self::Closed(v) => v,
@@ -50,6 +84,11 @@ impl<T> TrySendError<T> {
 
 impl<T> SendTimeoutError<T> {
     /// The value that was not sent.
+    ///
+    /// ```
+    /// let lost = burrow::chan(0).send_timeout("mine", burrow::time::Duration::ZERO).unwrap_err();
+    /// assert_eq!(lost.into_inner(), "mine");
+    /// ```
     pub fn into_inner(self) -> T {
         match self {
             Self::Timeout(v) | Self::Closed(v) => v,

@@ -1,11 +1,12 @@
-//! The handles a program holds: [`Chan`], and its one-way views [`Sender`] and [`Receiver`].
+//! The handle a program holds: [`Chan`]. Its one-way views are in `view`.
 //!
-//! All are a counted reference to the channel, or nothing (the nil channel). Dropping handles never closes:
+//! It is a counted reference to the channel, or nothing (the nil channel). Dropping handles never closes:
 //! only `close` does, as in Go. When the last handle goes, what was never received is dropped with the channel.
 
 use core::{fmt, ptr};
 
 use super::{
+    Receiver, Sender,
     error::{RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError},
     hchan::{Handle, Hchan},
     iter::{IntoIter, Iter},
@@ -36,13 +37,14 @@ pub fn chan<T>(cap: usize) -> Chan<T> {
 }
 
 /// A channel: both its ends. Cheap to clone; many may send, many may receive.
+///
+/// ```
+/// let c = burrow::chan::<u32>(2);
+/// let other = c.clone(); // the same channel
+/// other.send(1);
+/// assert!(c == other && c.recv() == Some(1));
+/// ```
 pub struct Chan<T>(Option<Arc<Hchan<T>>>);
-
-/// The sending end of a channel.
-pub struct Sender<T>(Chan<T>);
-
-/// The receiving end of a channel.
-pub struct Receiver<T>(Chan<T>);
 
 /// Parks for good.
 #[cold]
@@ -68,8 +70,17 @@ impl<T> Chan<T> {
     }
 
     /// Is it the nil channel?
+    ///
+    /// ```
+    /// assert!(burrow::Chan::<u8>::default().is_nil());
+    /// assert!(!burrow::chan::<u8>(0).is_nil());
+    /// ```
     pub fn is_nil(&self) -> bool {
         self.0.is_none()
+    }
+
+    pub(super) fn of(c: Arc<Hchan<T>>) -> Self {
+        Chan(Some(c))
     }
 
     /// The handle, for one that does not know `T`.
@@ -83,11 +94,23 @@ impl<T> Chan<T> {
     }
 
     /// The send-only view.
+    ///
+    /// ```
+    /// let c = burrow::chan(1);
+    /// c.sender().send(1);
+    /// assert_eq!(c.len(), 1);
+    /// ```
     pub fn sender(&self) -> Sender<T> {
         Sender::of(self.clone())
     }
 
     /// The receive-only view.
+    ///
+    /// ```
+    /// let c = burrow::chan(1);
+    /// c.send(1);
+    /// assert_eq!(c.receiver().recv(), Some(1));
+    /// ```
     pub fn receiver(&self) -> Receiver<T> {
         Receiver::of(self.clone())
     }
@@ -96,6 +119,14 @@ impl<T> Chan<T> {
     ///
     /// # Panics
     /// If the channel is closed, or is closed while waiting ("send on closed channel"). `v` is dropped here.
+    ///
+    /// ```
+    /// let c = burrow::chan(1);
+    /// c.send('a'); // there is room
+    /// let tx = c.clone();
+    /// burrow::go(move || tx.send('b')); // waits for room
+    /// assert_eq!((c.recv(), c.recv()), (Some('a'), Some('b')));
+    /// ```
     #[inline]
     #[track_caller]
     pub fn send(&self, v: T) {
@@ -129,6 +160,12 @@ impl<T> Chan<T> {
     ///
     /// # Errors
     /// `Full(v)` if it would wait (always, on a nil channel), `Closed(v)` if the channel is closed.
+    ///
+    /// ```
+    /// let c = burrow::chan(1);
+    /// assert!(c.try_send(1).is_ok());
+    /// assert!(c.try_send(2).is_err()); // full
+    /// ```
     #[inline]
     pub fn try_send(&self, v: T) -> Result<(), TrySendError<T>> {
         match &self.0 {
@@ -141,6 +178,13 @@ impl<T> Chan<T> {
     ///
     /// # Errors
     /// `Empty` if it would wait (always, on a nil channel), `Closed` once the channel is closed and drained.
+    ///
+    /// ```
+    /// let c = burrow::chan(1);
+    /// assert!(c.try_recv().is_err());
+    /// c.send(1);
+    /// assert_eq!(c.try_recv(), Ok(1));
+    /// ```
     #[inline]
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
         match &self.0 {
@@ -153,6 +197,12 @@ impl<T> Chan<T> {
     ///
     /// # Errors
     /// `Timeout(v)` if nobody took it in time, `Closed(v)` if the channel is closed.
+    ///
+    /// ```
+    /// let c = burrow::chan(0);
+    /// let lost = c.send_timeout(1, burrow::time::Duration::from_millis(1));
+    /// assert_eq!(lost.unwrap_err().into_inner(), 1); // nobody came
+    /// ```
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn send_timeout(&self, v: T, d: Duration) -> Result<(), SendTimeoutError<T>> {
         crate::lock::might_sleep();
@@ -193,6 +243,14 @@ impl<T> Chan<T> {
     /// # Panics
     /// If it is closed already ("close of closed channel") or nil ("close of nil channel"). Senders that wait
     /// panic, too, each in its own goroutine.
+    ///
+    /// ```
+    /// let c = burrow::chan(1);
+    /// c.send(1);
+    /// c.close();
+    /// assert_eq!((c.recv(), c.recv()), (Some(1), None));
+    /// assert!(burrow::recover(|| c.close()).is_err()); // a second time
+    /// ```
     #[track_caller]
     pub fn close(&self) {
         match &self.0 {
@@ -202,21 +260,43 @@ impl<T> Chan<T> {
     }
 
     /// Number of buffered values, now.
+    ///
+    /// ```
+    /// let c = burrow::chan(4);
+    /// c.send(1);
+    /// assert_eq!(c.len(), 1);
+    /// ```
     pub fn len(&self) -> usize {
         self.0.as_ref().map_or(0, |c| c.core.len())
     }
 
     /// Is nothing buffered, now?
+    ///
+    /// ```
+    /// assert!(burrow::chan::<u8>(4).is_empty());
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// The buffer's size.
+    ///
+    /// ```
+    /// assert_eq!(burrow::chan::<u8>(4).cap(), 4);
+    /// ```
     pub fn cap(&self) -> usize {
         self.0.as_ref().map_or(0, |c| c.core.cap())
     }
 
     /// Receives until the channel is closed and drained.
+    ///
+    /// ```
+    /// let c = burrow::chan(2);
+    /// c.send(1);
+    /// c.send(2);
+    /// c.close();
+    /// assert_eq!(c.iter().sum::<i32>(), 3);
+    /// ```
     pub fn iter(&self) -> Iter<'_, T> {
         Iter(self)
     }
@@ -277,146 +357,5 @@ impl<T> IntoIterator for Chan<T> {
     type IntoIter = IntoIter<T>;
     fn into_iter(self) -> IntoIter<T> {
         IntoIter(Receiver::of(self))
-    }
-}
-
-/// Methods of a view, handed on to the channel.
-macro_rules! view {
-    ($view:ident: $($(#[$m:meta])* fn $f:ident(&self $(, $a:ident: $t:ty)*) $(-> $r:ty)?;)*) => {
-        impl<T> $view<T> {
-            $(
-                $(#[$m])*
-                #[inline]
-                #[track_caller]
-                pub fn $f(&self $(, $a: $t)*) $(-> $r)? { self.0.$f($($a),*) }
-            )*
-
-            /// This end of the nil channel.
-            pub const fn nil() -> Self {
-                $view(Chan::nil())
-            }
-
-            #[inline(always)]
-            pub(crate) fn chan(&self) -> &Chan<T> {
-                &self.0
-            }
-        }
-
-        impl<T> Clone for $view<T> {
-            fn clone(&self) -> Self {
-                $view::of(self.0.clone())
-            }
-        }
-
-        impl<T> Default for $view<T> {
-            fn default() -> Self {
-                Self::nil()
-            }
-        }
-
-        impl<T> PartialEq for $view<T> {
-            fn eq(&self, o: &Self) -> bool {
-                self.0 == o.0
-            }
-        }
-
-        impl<T> Eq for $view<T> {}
-
-        impl<T> fmt::Debug for $view<T> {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, concat!(stringify!($view), "({:?})"), self.0)
-            }
-        }
-
-        impl<T> From<Chan<T>> for $view<T> {
-            fn from(c: Chan<T>) -> Self {
-                $view::of(c)
-            }
-        }
-    };
-}
-
-impl<T> Sender<T> {
-    #[inline(always)]
-    fn of(c: Chan<T>) -> Self {
-        Sender(c)
-    }
-}
-
-impl<T> Receiver<T> {
-    #[inline]
-    fn of(c: Chan<T>) -> Self {
-        if let Some(c) = &c.0 {
-            c.core.receiver_made();
-        }
-        Receiver(c)
-    }
-
-    /// The receiving end of a channel that nobody has a handle of yet.
-    pub(crate) fn of_new(c: Arc<Hchan<T>>) -> Self {
-        Self::of(Chan(Some(c)))
-    }
-}
-
-impl<T> Drop for Receiver<T> {
-    #[inline]
-    fn drop(&mut self) {
-        if let Some(c) = &self.0.0 {
-            c.core.receiver_goes();
-        }
-    }
-}
-
-view! { Sender:
-    /// See [`Chan::send`].
-    fn send(&self, v: T);
-    /// See [`Chan::try_send`].
-    fn try_send(&self, v: T) -> Result<(), TrySendError<T>>;
-    /// See [`Chan::send_timeout`].
-    fn send_timeout(&self, v: T, d: Duration) -> Result<(), SendTimeoutError<T>>;
-    /// See [`Chan::close`].
-    fn close(&self);
-    /// See [`Chan::len`].
-    fn len(&self) -> usize;
-    /// See [`Chan::is_empty`].
-    fn is_empty(&self) -> bool;
-    /// See [`Chan::cap`].
-    fn cap(&self) -> usize;
-    /// See [`Chan::is_nil`].
-    fn is_nil(&self) -> bool;
-}
-
-view! { Receiver:
-    /// See [`Chan::recv`].
-    fn recv(&self) -> Option<T>;
-    /// See [`Chan::try_recv`].
-    fn try_recv(&self) -> Result<T, TryRecvError>;
-    /// See [`Chan::recv_timeout`].
-    fn recv_timeout(&self, d: Duration) -> Result<T, RecvTimeoutError>;
-    /// See [`Chan::iter`].
-    fn iter(&self) -> Iter<'_, T>;
-    /// See [`Chan::len`].
-    fn len(&self) -> usize;
-    /// See [`Chan::is_empty`].
-    fn is_empty(&self) -> bool;
-    /// See [`Chan::cap`].
-    fn cap(&self) -> usize;
-    /// See [`Chan::is_nil`].
-    fn is_nil(&self) -> bool;
-}
-
-impl<'a, T> IntoIterator for &'a Receiver<T> {
-    type Item = T;
-    type IntoIter = Iter<'a, T>;
-    fn into_iter(self) -> Iter<'a, T> {
-        self.0.iter()
-    }
-}
-
-impl<T> IntoIterator for Receiver<T> {
-    type Item = T;
-    type IntoIter = IntoIter<T>;
-    fn into_iter(self) -> IntoIter<T> {
-        IntoIter(self)
     }
 }

@@ -6,10 +6,27 @@ use core::iter::FusedIterator;
 use super::{Chan, Receiver};
 
 /// Receives from a borrowed channel until it is closed and drained.
+///
+/// ```
+/// let c = burrow::chan(1);
+/// c.send(1);
+/// c.close();
+/// for v in &c {
+///     assert_eq!(v, 1);
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Iter<'a, T>(pub(super) &'a Chan<T>);
 
 /// Receives from an owned handle until the channel is closed and drained.
+///
+/// ```
+/// let c = burrow::chan(1);
+/// let jobs = c.receiver();
+/// burrow::go(move || for job in jobs { assert_eq!(job, 1) });
+/// c.send(1);
+/// c.close();
+/// ```
 #[derive(Debug)]
 pub struct IntoIter<T>(pub(super) Receiver<T>);
 

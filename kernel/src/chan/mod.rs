@@ -8,8 +8,8 @@
 //! | `try_recv` | `Empty` | `Empty` if it would wait | `Closed` after draining |
 //! | `close` | panics | wakes everybody | panics |
 //!
-//! Read in this order: `wait` (who waits, and who may wake them), `hchan` (the channel), `handle` (what
-//! programs hold), `select` and `macros` (several channels at once), `dynamic` (any number of them).
+//! Read in this order: `wait` (who waits, and who may wake them), `hchan` (the channel), `handle` and `view`
+//! (what programs hold), `select` and `macros` (several channels at once), `dynamic` (any number of them).
 
 mod dynamic;
 mod error;
@@ -22,12 +22,14 @@ mod macros;
 pub(crate) mod select;
 #[cfg(test)]
 mod tests;
+mod view;
 pub(crate) mod wait;
 
 pub use dynamic::Select;
 pub use error::{RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError};
-pub use handle::{Chan, Receiver, Sender, chan};
+pub use handle::{Chan, chan};
 pub use iter::{IntoIter, Iter};
+pub use view::{Receiver, Sender};
 
 /// What `select!` expands to; not for use by hand.
 #[doc(hidden)]

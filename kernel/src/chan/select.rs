@@ -28,8 +28,9 @@ use core::{
 
 use super::{
     error::TryRecvError,
-    handle::{Chan, Receiver, Sender, block_forever},
+    handle::{Chan, block_forever},
     hchan::{Core, send_on_closed},
+    view::{Receiver, Sender},
     wait::{TIMED_OUT, Token, Waiter},
 };
 use crate::{

@@ -20,6 +20,14 @@ use crate::{
 /// [module](super).
 ///
 /// Cheap to clone; pass it by reference, first. Cancelling a context cancels all that were derived from it.
+///
+/// ```
+/// use burrow::{context, time::Duration};
+/// let (ctx, cancel) = context::background().with_timeout(Duration::from_secs(5));
+/// let theirs = ctx.clone(); // cheap
+/// cancel();
+/// assert!(theirs.err().is_some());
+/// ```
 #[derive(Clone)]
 pub struct Context {
     scope: Option<NodeRef>,

@@ -26,19 +26,14 @@
 /// device.send(7);
 /// assert_eq!(answer(&device.receiver()), Some(7));
 /// ```
-#[cfg(all(debug_assertions, target_os = "none"))]
-#[inline]
-#[track_caller]
+#[inline(always)]
+#[cfg_attr(debug_assertions, track_caller)]
 pub fn might_sleep() {
+    #[cfg(all(debug_assertions, target_os = "none"))]
     if crate::arch::in_runtime_context() {
         check::fail();
     }
 }
-
-/// Says that the caller may park. Only debug builds for the metal look.
-#[cfg(not(all(debug_assertions, target_os = "none")))]
-#[inline(always)]
-pub fn might_sleep() {}
 
 #[cfg(all(debug_assertions, target_os = "none"))]
 mod check {

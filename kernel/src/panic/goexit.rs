@@ -9,6 +9,13 @@ use super::{Unwound, raise};
 /// Ends the calling goroutine after running the drops and `defer!`s of the frames it leaves.
 ///
 /// In the main goroutine it ends only that: the others go on (Go's rule).
+///
+/// ```
+/// let h = burrow::spawn(|| {
+///     burrow::goexit();
+/// });
+/// assert!(h.join().is_err()); // it did not return
+/// ```
 pub fn goexit() -> ! {
     raise::throw(Unwound::Goexit)
 }

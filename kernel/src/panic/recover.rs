@@ -38,6 +38,11 @@ pub fn resume_unwind(p: Panic) -> ! {
 }
 
 /// Panics with any value; [`Panic::downcast`] gets it back.
+///
+/// ```
+/// let p = burrow::recover(|| burrow::panic_any(7_u32)).unwrap_err();
+/// assert!(p.payload().is_some_and(|v| v.downcast_ref::<u32>() == Some(&7)));
+/// ```
 #[track_caller]
 #[inline(never)]
 pub fn panic_any<T: Any + Send>(value: T) -> ! {

@@ -116,11 +116,20 @@ pub struct Builder {
 
 impl Builder {
     /// No name, the default stack (256 KiB).
+    ///
+    /// ```
+    /// assert!(burrow::Builder::new().spawn(|| 1).is_ok());
+    /// ```
     pub fn new() -> Self {
         Self::default()
     }
 
     /// The name shown in dumps and traces; what is beyond 32 bytes is cut off.
+    ///
+    /// ```
+    /// let h = burrow::Builder::new().name("worker").spawn(|| ()).unwrap();
+    /// h.join().unwrap();
+    /// ```
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
@@ -128,6 +137,11 @@ impl Builder {
 
     /// The stack's size limit in bytes, up to 1 GiB; below 256 KiB it is 256 KiB. Only touched pages take
     /// memory, and page tables for all of it (2 MiB for 1 GiB).
+    ///
+    /// ```
+    /// let h = burrow::Builder::new().stack_size(1 << 20).spawn(|| [0_u8; 300_000].len()).unwrap();
+    /// assert_eq!(h.join().unwrap(), 300_000);
+    /// ```
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.stack_size = Some(bytes);
         self
@@ -137,6 +151,11 @@ impl Builder {
     ///
     /// # Errors
     /// [`SpawnError`] if there is no memory for it or the stack size is above 1 GiB.
+    ///
+    /// ```
+    /// let h = burrow::Builder::new().spawn(|| 6 * 7).unwrap();
+    /// assert_eq!(h.join().unwrap(), 42);
+    /// ```
     #[track_caller]
     pub fn spawn<T: Send + 'static, F: FnOnce() -> T + Send + 'static>(
         self,
@@ -226,6 +245,12 @@ impl<T> Packet<T> {
 }
 
 /// The right to wait for a goroutine started by [`spawn`](fn@spawn). Dropping it detaches the goroutine.
+///
+/// ```
+/// let handles: Vec<burrow::JoinHandle<u32>> = (0..3).map(|i| burrow::spawn(move || i)).collect();
+/// let sum: u32 = handles.into_iter().map(|h| h.join().unwrap()).sum();
+/// assert_eq!(sum, 3);
+/// ```
 #[must_use = "dropping the handle detaches the goroutine; call `join` to wait for it"]
 pub struct JoinHandle<T> {
     packet: Arc<Packet<T>>,
@@ -237,6 +262,12 @@ impl<T> JoinHandle<T> {
     ///
     /// # Errors
     /// The panic that ended it. A goroutine that left by `goexit` counts as a panic with that message.
+    ///
+    /// ```
+    /// assert_eq!(burrow::spawn(|| 1).join().unwrap(), 1);
+    /// let p = burrow::spawn(|| panic!("no")).join().unwrap_err();
+    /// assert!(p.to_string().contains("no"));
+    /// ```
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn join(self) -> Result<T, Panic> {
         might_sleep();
@@ -250,11 +281,24 @@ impl<T> JoinHandle<T> {
     }
 
     /// Has the goroutine ended? Does not block.
+    ///
+    /// ```
+    /// let h = burrow::spawn(|| ());
+    /// while !h.is_finished() {
+    ///     burrow::yield_now();
+    /// }
+    /// h.join().unwrap();
+    /// ```
     pub fn is_finished(&self) -> bool {
         self.packet.done.load(Ordering::Acquire)
     }
 
     /// Its goroutine id, as in dumps.
+    ///
+    /// ```
+    /// let (a, b) = (burrow::spawn(|| ()), burrow::spawn(|| ()));
+    /// assert_ne!(a.id(), b.id());
+    /// ```
     pub fn id(&self) -> u64 {
         self.id
     }
@@ -314,6 +358,15 @@ pub fn scope<'env, T>(f: impl for<'scope> FnOnce(&'scope Scope<'scope, 'env>) ->
 }
 
 /// See [`scope`].
+///
+/// ```
+/// let words = ["a", "bc"];
+/// let n = burrow::scope(|s| {
+///     let hs = words.map(|w| s.spawn(|| w.len()));
+///     hs.into_iter().map(|h| h.join().unwrap()).sum::<usize>()
+/// });
+/// assert_eq!(n, 3);
+/// ```
 pub struct Scope<'scope, 'env: 'scope> {
     state: Arc<ScopeState>,
     _scope: PhantomData<&'scope mut &'scope ()>,
@@ -367,6 +420,14 @@ impl<'scope, 'env> Scope<'scope, 'env> {
     ///
     /// # Panics
     /// If there is no memory for another goroutine.
+    ///
+    /// ```
+    /// let mut n = 1;
+    /// burrow::scope(|s| {
+    ///     s.spawn(|| n += 1);
+    /// });
+    /// assert_eq!(n, 2);
+    /// ```
     #[track_caller]
     pub fn spawn<T: Send + 'scope, F: FnOnce() -> T + Send + 'scope>(
         &'scope self,
@@ -404,6 +465,11 @@ impl fmt::Debug for Scope<'_, '_> {
 }
 
 /// The right to wait for one goroutine of a [`Scope`]; the scope itself waits for all of them anyway.
+///
+/// ```
+/// let n = 20;
+/// assert_eq!(burrow::scope(|s| s.spawn(|| n + 1).join().unwrap()), 21);
+/// ```
 pub struct ScopedJoinHandle<'scope, T> {
     h: JoinHandle<T>,
     _scope: PhantomData<&'scope ()>,
@@ -414,12 +480,27 @@ impl<T> ScopedJoinHandle<'_, T> {
     ///
     /// # Errors
     /// The panic that ended it.
+    ///
+    /// ```
+    /// let n = 20;
+    /// let sum = burrow::scope(|s| s.spawn(|| n + 1).join().unwrap());
+    /// assert_eq!(sum, 21);
+    /// ```
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn join(self) -> Result<T, Panic> {
         self.h.join()
     }
 
     /// Has the goroutine ended? Does not block.
+    ///
+    /// ```
+    /// burrow::scope(|s| {
+    ///     let h = s.spawn(|| ());
+    ///     while !h.is_finished() {
+    ///         burrow::yield_now();
+    ///     }
+    /// });
+    /// ```
     pub fn is_finished(&self) -> bool {
         self.h.is_finished()
     }

@@ -192,11 +192,25 @@ pub(crate) fn io_wait_begin() {}
 pub(crate) fn io_wait_end() {}
 
 /// Lets others run.
+///
+/// ```
+/// let flag = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+/// let theirs = flag.clone();
+/// burrow::go(move || theirs.store(true, std::sync::atomic::Ordering::Release));
+/// while !flag.load(std::sync::atomic::Ordering::Acquire) {
+///     burrow::yield_now();
+/// }
+/// ```
 pub fn yield_now() {
     thread::yield_now();
 }
 
 /// Runs `f`; a thread may block here.
+///
+/// ```
+/// let n = burrow::blocking(|| (1..=1000_u64).sum::<u64>()); // may take long
+/// assert!(n > 0);
+/// ```
 pub fn blocking<T>(f: impl FnOnce() -> T) -> T {
     f()
 }
