@@ -55,6 +55,8 @@ pub(crate) struct Config {
     pub(crate) pcap: Option<String>,
     /// QEMU's monitor listens on this UNIX socket.
     pub(crate) monitor: Option<String>,
+    /// Nobody said anything about `net`: `run` gives the default kernel a device.
+    pub(crate) net_unset: bool,
     /// No MSI-X: the device raises a line.
     pub(crate) intx: bool,
     /// Wait for gdb on this port before the first instruction.
@@ -110,7 +112,9 @@ impl Config {
             )),
             None => None,
         };
+        let net = value("net", "NET")?;
         Ok(Config {
+            net_unset: net.is_none(),
             smp: smp
                 .parse()
                 .ok()
@@ -129,7 +133,7 @@ impl Config {
                 .filter(|n| *n <= 10)
                 .with_context(|| format!("SHIFT={shift}: 0 to 10"))?,
             timeout,
-            net: match value("net", "NET")?.as_deref() {
+            net: match net.as_deref() {
                 None | Some("0") => Vec::new(),
                 Some(text) => Net::parse(text)?,
             },

@@ -3,6 +3,7 @@
 use std::{
     ffi::OsString,
     io::{IsTerminal, Write},
+    net::TcpListener,
     path::Path,
     sync::mpsc,
     time::{Duration, Instant},
@@ -11,7 +12,7 @@ use std::{
 use anyhow::Result;
 
 use crate::{
-    config::{Boot, Config},
+    config::{Boot, Config, Forward},
     image,
     qemu::{self, Event, Guest, Payload},
     symbols, term,
@@ -19,6 +20,8 @@ use crate::{
 
 /// Wall-clock limit of a run nobody watches.
 const UNATTENDED: Duration = Duration::from_secs(600);
+/// The host's port that leads to the default kernel's port 80.
+const WEB: u16 = 8080;
 
 /// The payload for `cfg.boot`: the ELF with its symbols, or the image made of both.
 pub(crate) fn payload(cfg: &Config, elf: &Path) -> Result<Payload> {
@@ -31,8 +34,35 @@ pub(crate) fn payload(cfg: &Config, elf: &Path) -> Result<Payload> {
     })
 }
 
+/// The default kernel serves pages on its port 80; unless NET says otherwise, a port of the host's leads there.
+fn with_network(cfg: &Config, elf: &Path) -> Config {
+    let mut cfg = cfg.clone();
+    let default_kernel = elf.file_name().is_some_and(|name| name == "burrow");
+    if !cfg.net_unset || !default_kernel || cfg.det || cfg.icount {
+        return cfg;
+    }
+    let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    match (WEB..WEB + 10).find(free) {
+        Some(host) => {
+            if host != WEB {
+                eprintln!(
+                    "burrow-boot: port {WEB} of this host is taken, trying {host} (NET=PORT:80 chooses one)"
+                );
+            }
+            cfg.net = Some(vec![Forward {
+                udp: false,
+                host,
+                guest: 80,
+            }]);
+        }
+        None => eprintln!("burrow-boot: no port from {WEB} on is free: no network (NET=PORT:80 chooses one)"),
+    }
+    cfg
+}
+
 /// Runs `elf`; `args` become words of the kernel command line.
 pub(crate) fn run(cfg: &Config, elf: &Path, args: &[OsString]) -> Result<i32> {
+    let cfg = &with_network(cfg, elf);
     let payload = payload(cfg, elf)?;
     let words: Vec<String> = args
         .iter()
@@ -41,6 +71,12 @@ pub(crate) fn run(cfg: &Config, elf: &Path, args: &[OsString]) -> Result<i32> {
     let interactive = std::io::stdin().is_terminal();
     let limit = cfg.timeout.or(if interactive { None } else { Some(UNATTENDED) });
     eprintln!("burrow-boot: {}", qemu::describe(cfg));
+    for f in cfg.net.iter().flatten().filter(|f| f.guest == 80 && !f.udp) {
+        eprintln!(
+            "burrow-boot: http://127.0.0.1:{} leads to port 80 of the guest",
+            f.host
+        );
+    }
     if interactive {
         eprintln!("burrow-boot: Ctrl-\\ dumps the goroutines, Ctrl-C ends the run");
     }

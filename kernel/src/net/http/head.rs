@@ -241,14 +241,10 @@ fn bad_syntax(buf: &[u8], e: httparse::Error) -> Refusal {
         E::NewLine => "bad line end",
         E::TooManyHeaders => return refuse(status::HEADER_FIELDS_TOO_LARGE, "too many headers"),
         E::Version => {
-            let line = buf
-                .trim_ascii_start()
-                .split(|b| b"\r\n".contains(b))
-                .next()
-                .unwrap_or(b"");
-            let version = line.rsplit(|b| *b == b' ').next().unwrap_or(b"");
-            match version {
-                [b'H', b'T', b'T', b'P', b'/', a, b'.', b] if a.is_ascii_digit() && b.is_ascii_digit() => {
+            let begin = buf.iter().position(|b| !b"\r\n".contains(b)).unwrap_or(0);
+            let line = buf[begin..].split(|b| b"\r\n".contains(b)).next().unwrap_or(b"");
+            match line.split(|b| *b == b' ').nth(2) {
+                Some([b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', ..]) => {
                     return refuse(status::VERSION_NOT_SUPPORTED, "this is HTTP/1.1");
                 }
                 _ => "malformed request line",

@@ -69,11 +69,11 @@ impl Pattern {
     pub(super) fn parse(text: &str) -> Result<Pattern, PatternError> {
         let err = |why: &str| Err(PatternError(format!("pattern {text:?}: {why}")));
         let (method, rest) = match text.split_once([' ', '\t']) {
-            Some((m, rest)) => match Method::parse(m) {
+            Some((m, rest)) if !m.contains('/') => match Method::parse(m) {
                 Some(m) => (Some(m), rest.trim_start()),
                 None => return err("bad method"),
             },
-            None => (None, text),
+            _ => (None, text),
         };
         let Some(slash) = rest.find('/') else {
             return err("no path: it begins with a slash");

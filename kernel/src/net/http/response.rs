@@ -298,6 +298,9 @@ impl ResponseWriter {
             Mode::Chunked
         };
         self.put_head(self.length);
+        if self.mode == Mode::Chunked {
+            return Ok(()); // what was kept back is the beginning of the first chunk
+        }
         let body = core::mem::take(&mut self.body);
         let r = self.stream_out(&body);
         self.body = body;

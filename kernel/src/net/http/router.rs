@@ -143,6 +143,24 @@ impl Router {
     }
 }
 
+#[cfg(test)]
+impl Router {
+    /// The pattern that a request leads to, and the values of its wildcards as sent.
+    pub(super) fn lookup<'a>(
+        &self,
+        host: &str,
+        method: Method,
+        path: &'a str,
+    ) -> (Option<String>, Vec<&'a str>) {
+        let mut search = Search::default();
+        let found = self.find(host, method, path, &mut search);
+        (
+            found.map(|i| self.routes[i].pattern.text().to_string()),
+            search.values,
+        )
+    }
+}
+
 impl Node {
     /// `path`: what is left, without the slash before it; `None`: nothing.
     fn find<'a>(&self, path: Option<&'a str>, method: Method, search: &mut Search<'a>) -> Option<usize> {
