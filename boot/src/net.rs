@@ -50,6 +50,14 @@ impl Net {
             .collect()
     }
 
+    /// The ports that lead to the guest.
+    pub(crate) fn forwards(&self) -> &[Forward] {
+        match self {
+            Net::User(forwards) => forwards,
+            _ => &[],
+        }
+    }
+
     fn backend(&self, i: usize) -> String {
         match self {
             Net::User(forwards) => {

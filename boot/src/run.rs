@@ -2,6 +2,7 @@
 
 use std::{
     ffi::OsString,
+    fs::File,
     io::{IsTerminal, Write},
     net::TcpListener,
     path::Path,
@@ -12,8 +13,9 @@ use std::{
 use anyhow::Result;
 
 use crate::{
-    config::{Boot, Config, Forward},
+    config::{Boot, Config},
     image,
+    net::{Forward, Net},
     qemu::{self, Event, Guest, Payload},
     symbols, term,
 };
@@ -34,35 +36,39 @@ pub(crate) fn payload(cfg: &Config, elf: &Path) -> Result<Payload> {
     })
 }
 
-/// The default kernel serves pages on its port 80; unless NET says otherwise, a port of the host's leads there.
-fn with_network(cfg: &Config, elf: &Path) -> Config {
+/// The default kernel serves pages on its port 80; unless NET says otherwise, a port of the host's leads there. It is
+/// ours as long as the lock lives: runs that begin at the same time would all find the same port free.
+fn with_network(cfg: &Config, elf: &Path) -> (Config, Option<File>) {
     let mut cfg = cfg.clone();
     let default_kernel = elf.file_name().is_some_and(|name| name == "burrow");
     if !cfg.net_unset || !default_kernel || cfg.det || cfg.icount {
-        return cfg;
+        return (cfg, None);
     }
-    let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
-    match (WEB..WEB + 10).find(free) {
-        Some(host) => {
-            if host != WEB {
-                eprintln!(
-                    "burrow-boot: port {WEB} of this host is taken, trying {host} (NET=PORT:80 chooses one)"
-                );
-            }
-            cfg.net = Some(vec![Forward {
-                udp: false,
-                host,
-                guest: 80,
-            }]);
-        }
-        None => eprintln!("burrow-boot: no port from {WEB} on is free: no network (NET=PORT:80 chooses one)"),
+    let claim = |host: u16| {
+        let lock = File::create(std::env::temp_dir().join(format!("burrow-port-{host}.lock"))).ok();
+        let ours = lock.as_ref().is_none_or(|l| l.try_lock().is_ok());
+        let free = ours && TcpListener::bind(("127.0.0.1", host)).is_ok();
+        free.then_some((host, lock))
+    };
+    let Some((host, lock)) = (WEB..WEB + 20).find_map(claim) else {
+        eprintln!("burrow-boot: no port from {WEB} on is free: no network (NET=PORT:80 chooses one)");
+        return (cfg, None);
+    };
+    if host != WEB {
+        eprintln!("burrow-boot: port {WEB} of this host is taken (NET=PORT:80 chooses another)");
     }
-    cfg
+    cfg.net = vec![Net::User(vec![Forward {
+        udp: false,
+        host,
+        guest: 80,
+    }])];
+    (cfg, lock)
 }
 
 /// Runs `elf`; `args` become words of the kernel command line.
 pub(crate) fn run(cfg: &Config, elf: &Path, args: &[OsString]) -> Result<i32> {
-    let cfg = &with_network(cfg, elf);
+    let (cfg, _port) = with_network(cfg, elf);
+    let cfg = &cfg;
     let payload = payload(cfg, elf)?;
     let words: Vec<String> = args
         .iter()
@@ -71,7 +77,12 @@ pub(crate) fn run(cfg: &Config, elf: &Path, args: &[OsString]) -> Result<i32> {
     let interactive = std::io::stdin().is_terminal();
     let limit = cfg.timeout.or(if interactive { None } else { Some(UNATTENDED) });
     eprintln!("burrow-boot: {}", qemu::describe(cfg));
-    for f in cfg.net.iter().flatten().filter(|f| f.guest == 80 && !f.udp) {
+    for f in cfg
+        .net
+        .iter()
+        .flat_map(Net::forwards)
+        .filter(|f| f.guest == 80 && !f.udp)
+    {
         eprintln!(
             "burrow-boot: http://127.0.0.1:{} leads to port 80 of the guest",
             f.host

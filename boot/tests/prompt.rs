@@ -46,7 +46,7 @@ impl Session {
     fn boot(options: &str) -> Session {
         let mut runner = Command::new(env!("CARGO_BIN_EXE_burrow-boot"));
         for name in [
-            "SMP", "MEM", "SEED", "DET", "BOOT", "MACHINE", "ICOUNT", "TIMEOUT", "OPTS",
+            "SMP", "MEM", "SEED", "DET", "BOOT", "MACHINE", "ICOUNT", "TIMEOUT", "OPTS", "NET",
         ] {
             runner.env_remove(name);
         }

@@ -1,0 +1,78 @@
+//! A guest under test: an example, booted by the runner, with ports of the host leading to it.
+
+use std::{
+    io::{BufRead, BufReader},
+    net::TcpListener,
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
+/// A guest that runs an example with a port of the host leading to it.
+pub(crate) struct Guest {
+    machine: Child,
+    output: BufReader<std::process::ChildStdout>,
+}
+
+impl Guest {
+    /// Builds and boots it (or the default kernel, `burrow`); `net` as in `NET=`.
+    pub(crate) fn boot(example: &str, net: &str, flags: &[&str]) -> Guest {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .parent()
+            .expect("in the tree");
+        let default = example == "burrow";
+        let kind = if default { "--bin" } else { "--example" };
+        let dir = if default { "" } else { "examples" };
+        let status = Command::new("cargo")
+            .args(["build", "--quiet", "-p", "burrow-tests", kind, example])
+            .current_dir(root)
+            .env_remove("CARGO_TARGET_DIR")
+            .env_remove("RUSTFLAGS")
+            .status()
+            .expect("cargo runs");
+        assert!(status.success(), "the example builds");
+        let mut runner = Command::new(env!("CARGO_BIN_EXE_burrow-boot"));
+        for name in [
+            "SMP", "MEM", "SEED", "DET", "BOOT", "MACHINE", "ICOUNT", "TIMEOUT", "OPTS", "NET", "INTX",
+        ] {
+            runner.env_remove(name);
+        }
+        let mut machine = runner
+            .arg("run")
+            .arg(root.join("target/x86_64-burrow/debug").join(dir).join(example))
+            .args(["--timeout", "120", "--net", net])
+            .args(flags)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the runner starts");
+        let output = BufReader::new(machine.stdout.take().expect("piped"));
+        Guest { machine, output }
+    }
+
+    /// Reads until a line contains `text`; the runner's time limit ends a wait for what never comes.
+    pub(crate) fn says(&mut self, text: &str) {
+        let mut seen = String::new();
+        loop {
+            let from = seen.len();
+            let n = self.output.read_line(&mut seen).expect("text");
+            assert!(n > 0, "{text:?} never appeared in:\n{seen}");
+            if seen[from..].contains(text) {
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        let _ = self.machine.kill();
+        let _ = self.machine.wait();
+    }
+}
+
+/// A port of the host that nobody uses now.
+pub(crate) fn free_port() -> u16 {
+    let l = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    l.local_addr().expect("bound").port()
+}
