@@ -288,3 +288,64 @@ fn round_trips() {
     );
     l.close().unwrap();
 }
+
+/// Thousands of connections come and go, half of them in peace: nothing of them stays.
+#[burrow::test]
+fn closed_connections_leave_nothing_behind() {
+    let l = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = l.local_addr();
+    let round = |peace: bool| {
+        let a = TcpStream::connect(addr).unwrap();
+        let (b, _) = l.accept().unwrap();
+        b.write_all(b"hello").unwrap();
+        if peace {
+            assert_eq!(a.read(&mut [0; 8]), Ok(5));
+        } // else it is unread, and resets the peer
+        drop(a);
+        assert!(peace == matches!(b.read(&mut [0; 8]), Ok(0)));
+    };
+    // What lingers after a close in peace goes as newer ones come, so both counts are taken with as many.
+    let n = if burrow::opts::flag("det") { 200 } else { 2_500 };
+    (0..n).for_each(|_| round(true));
+    (0..100).for_each(|_| round(false));
+    let before = (burrow::net::stats().sockets, runtime::read_mem_stats().heap_alloc);
+    (0..2 * n).for_each(|i| round(i % 2 == 0));
+    let after = (burrow::net::stats().sockets, runtime::read_mem_stats().heap_alloc);
+    println!("sockets and bytes: {before:?}, then {after:?}");
+    assert!(after.0 <= before.0 + n, "{before:?} {after:?}");
+    if n > 1024 {
+        assert_eq!(after.0, before.0);
+        assert!(after.1 < before.1 + 65_536, "{before:?} {after:?}");
+    }
+}
+
+/// The stack of a goroutine ends somewhere inside of a call into the network: that is its panic, the connection and
+/// the network go on.
+#[burrow::test]
+fn a_call_at_the_end_of_a_stack() {
+    #[inline(never)]
+    fn deeper(a: &TcpStream, b: &TcpStream, n: u64) -> u64 {
+        let room = core::hint::black_box([n; 40]);
+        if n == u64::MAX {
+            return 0;
+        }
+        a.write_all(b"x").unwrap();
+        assert_eq!(b.read(&mut [0]), Ok(1));
+        deeper(a, b, core::hint::black_box(n + 1)) + room[3]
+    }
+    let (a, b) = pair();
+    for _ in 0..3 {
+        let (a, b) = (a.clone(), b.clone());
+        let p = spawn(move || deeper(&a, &b, 0)).join().unwrap_err();
+        assert!(
+            matches!(p.kind(), burrow::panic::Kind::StackOverflow { .. }),
+            "{p:?}"
+        );
+    }
+    a.set_read_deadline(Some(Instant::now() + 5000 * MS));
+    a.write_all(b"end").unwrap();
+    b.write_all(b"end").unwrap();
+    let mut word = [0; 3];
+    while a.read(&mut word) != Ok(3) {}
+    assert_eq!(&word, b"end");
+}

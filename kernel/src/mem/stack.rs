@@ -18,7 +18,8 @@
 //!
 //! A touch of the overflow reserve by a goroutine that may panic is its stack overflow: the reserve opens
 //! so that the panic can unwind on it. Touched by code that may not panic (a lock is held, interrupts are
-//! off) the page is just mapped: that code is short, and the goroutine's next own page faults as above.
+//! off) the page is just mapped: that code is short. As soon as it has let go of its lock, g0 takes the page back, so the
+//! goroutine's next own page faults as above.
 //!
 //! **Out of frames.** `sched::grow` decides who waits, who panics, and who may draw on the last frames. The panic unwinds on
 //! stack pages, too: it may draw. When it is caught, its goroutine gives back all pages below.

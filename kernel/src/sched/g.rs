@@ -12,7 +12,7 @@
 //! | `sp`, `save`, `link` | whoever owns the G: its core, or the holder of the queue it is on; `mem::shrink` reads `sp` | never two at once |
 //! | `commit`, `commit_arg`, `waits_for` | the G before it switches, g0 of its core after; `leak` reads `waits_for` | same core, in that order |
 //! | `panic`, `locks`, `scopes`, `overflow` | the goroutine itself; `leak` reads `scopes` | running |
-//! | `want` | the goroutine, its fault handler, g0 of its core in Growing | never two at once |
+//! | `want`, `overdrawn` | the goroutine, its fault handler, g0 of its core in Growing | never two at once |
 //! | `stack` | spawn and exit; the fault path reads | |
 
 use core::{
@@ -57,6 +57,8 @@ pub struct G {
     pub(crate) scopes: Cell<u32>,
     /// The overflow reserve is open.
     pub(crate) overflow: Cell<bool>,
+    /// Code under a lock went into the reserve.
+    pub(crate) overdrawn: Cell<bool>,
     /// Its stack could not grow.
     pub(crate) want: Cell<Want>,
     /// How often it was put on a core; wraps.
@@ -175,6 +177,7 @@ impl G {
             locks: Cell::new(0),
             scopes: Cell::new(0),
             overflow: Cell::new(false),
+            overdrawn: Cell::new(false),
             want: Cell::new(Want::None),
             runs: AtomicU32::new(0),
             stack: Cell::new(stack),

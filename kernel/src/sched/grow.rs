@@ -83,10 +83,19 @@ pub(crate) fn stack_at(top: usize) -> Option<Stack> {
 /// Is a touch of the overflow reserve of `s` the goroutine's stack overflow? Yes if it is its own, where it may
 /// panic, and it is not unwinding already an overflow or, close to the end of its stack, its want of a frame.
 pub(crate) fn overflows(s: Stack, f: &TrapFrame) -> bool {
-    let Some(g) = try_current().filter(|_| quiet(f)) else {
+    let Some(g) = try_current() else {
         return false;
     };
     let own = g.stack.get().top() == s.top();
+    if !quiet(f) {
+        // Code under a lock. What it maps must go again, or the goroutine gets through the reserve without a fault.
+        if own && !g.overflow.get() {
+            g.overdrawn.set(true);
+            let core = percpu::this();
+            core.preempt.set(core.preempt.get() & !NO_RESCHED);
+        }
+        return false;
+    }
     if own && g.want.get() == Want::Panics {
         g.overflow.set(true);
     }

@@ -352,6 +352,9 @@ pub(crate) fn yield_preempted() {
     if g.flags.load(Ordering::Relaxed) & FLAG_BLOCKING != 0 {
         return;
     }
+    if g.overdrawn.take() {
+        return give_back_unused();
+    }
     arch::preempt_disable();
     switch_to_g0(preempted_post, core::ptr::null_mut());
 }
