@@ -76,6 +76,7 @@ pub mod arch;
 #[cfg(target_os = "none")]
 mod boot;
 pub mod chan;
+#[cfg(not(loom))] // its commands want all of the network
 pub mod console;
 pub mod context;
 #[cfg(target_os = "none")]
