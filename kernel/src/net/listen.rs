@@ -5,13 +5,16 @@
 //! need no memory at all, but a sequence number of our choice, which smoltcp's sockets have not.)
 #![forbid(unsafe_code)]
 
-use alloc::{collections::VecDeque, sync::Arc};
+use alloc::{collections::VecDeque, sync::Arc, vec::Vec};
 use core::net::{IpAddr, SocketAddr};
+
+use hashbrown::HashMap;
 
 use super::{
     Error,
     deadlines::Who,
     demux::Tuple,
+    hash::Seeded,
     poll::PollDesc,
     round::{Wakes, wake_reader},
     stack::{Kind, Stack},
@@ -54,6 +57,19 @@ fn covers(bound: IpAddr, to: IpAddr) -> bool {
         IpAddr::V4(a) if a.is_unspecified() => to.is_ipv4(),
         _ => bound == to,
     }
+}
+
+/// Adds `id` to those at `port`.
+pub(super) fn push_at(table: &mut HashMap<u16, Vec<u32>, Seeded>, port: u16, id: u32) -> Result<(), Error> {
+    table.try_reserve(1).map_err(|_| Error::OutOfMemory)?;
+    let list = table.entry(port).or_default();
+    let room = list.try_reserve(1);
+    if room.is_ok() {
+        list.push(id);
+    } else if list.is_empty() {
+        table.remove(&port);
+    }
+    room.map_err(|_| Error::OutOfMemory)
 }
 
 impl Stack {
@@ -107,12 +123,13 @@ impl Stack {
         let l = match self.listening.iter().position(Option::is_none) {
             Some(i) => i,
             None => {
+                self.listening.try_reserve(1).map_err(|_| Error::OutOfMemory)?;
                 self.listening.push(None);
                 self.listening.len() - 1
             }
         };
+        push_at(&mut self.listeners, at.port(), l as u32)?;
         self.listening[l] = Some(new);
-        self.listeners.entry(at.port()).or_default().push(l as u32);
         Ok((l as u32, pd, at))
     }
 
@@ -182,11 +199,10 @@ impl Stack {
         while let Some(id) = self.listener(l).queue.pop_front() {
             self.reset(id);
         }
-        while self.listener(l).half_open > 0
-            && let Some(id) = self.half_open_of(l)
-        {
-            self.reset(id);
-            self.listener(l).half_open -= 1;
+        while let Some(who) = self.listener(l).begun.pop_front() {
+            if self.is_half_open(l, who) {
+                self.reset(who.index);
+            }
         }
         if let Some(list) = self.listeners.get_mut(&port) {
             list.retain(|&x| x != l);

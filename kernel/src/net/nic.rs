@@ -44,6 +44,8 @@ pub struct Counters {
     pub no_room: u64,
     /// To be sent and dropped: no memory.
     pub no_memory: u64,
+    /// Datagrams to be sent and dropped: the receiver did not say where it is.
+    pub no_neighbor: u64,
 }
 
 impl core::ops::AddAssign for Counters {
@@ -57,6 +59,7 @@ impl core::ops::AddAssign for Counters {
         self.fragments += o.fragments;
         self.no_room += o.no_room;
         self.no_memory += o.no_memory;
+        self.no_neighbor += o.no_neighbor;
     }
 }
 
@@ -65,7 +68,7 @@ impl fmt::Display for Counters {
         write!(
             f,
             "in {} frames {} bytes, out {} frames {} bytes; dropped: checksum {}, malformed {}, fragment {}, \
-             link full {}, no memory {}",
+             link full {}, no memory {}, no neighbor {}",
             self.frames_in,
             self.bytes_in,
             self.frames_out,
@@ -74,7 +77,8 @@ impl fmt::Display for Counters {
             self.malformed,
             self.fragments,
             self.no_room,
-            self.no_memory
+            self.no_memory,
+            self.no_neighbor
         )
     }
 }

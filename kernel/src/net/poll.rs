@@ -23,7 +23,8 @@
 //!
 //! **No lost readiness.** The stack calls 3 after it changed the socket. The waiter looked at the socket, found nothing
 //! and then calls `block`; a change in between left `READY`, which lets it through to look again. So readiness is a
-//! hint that may be stale, never one that is missing.
+//! hint that may be stale, never one that is missing. What is looked at must be changed, and looked at, under a lock
+//! (the stack's): 3 does not write to a word that is `READY` already, so it alone publishes nothing.
 //!
 //! **No lost deadline or close.** Edge 4 leaves no mark on a word that is `NIL`, so the mark is in `info`. Evicter: (E1)
 //! set the bit in `info`, (E2) `fence(SeqCst)`, (E3) look at the word. Waiter: (W1) `NIL → WAIT`, (W2) `fence(SeqCst)`,
@@ -38,7 +39,7 @@
 //! | field | read | written |
 //! | --- | --- | --- |
 //! | `rg`, `wg` | anyone | CAS, see the edges |
-//! | `info` | anyone | `CLOSING` once by `close`; the others under `lock` |
+//! | `info` | anyone | under `lock` |
 //! | `Deadline::seq` | `begin` under the heap's lock, `run` under `lock` | under `lock`, while the timer is in no heap |
 //!
 //! One goroutine per direction: the sockets' read and write locks see to it. Lock order: `lock` before the heap's.
@@ -235,14 +236,15 @@ impl PollDesc {
 
     /// Ends all waits, now and in future, and the deadlines. `false`: it was closed already. Readies goroutines.
     pub(crate) fn close(&self) -> bool {
-        self.locked(|| {
+        let (before, woken) = self.locked(|| {
             for d in &self.deadlines {
                 d.node.cancel();
                 d.seq.set(d.seq.get().wrapping_add(1));
             }
+            // Under the lock, or `set_deadline` might start a timer after this that nobody calls off.
+            let before = self.info.load(Ordering::Acquire);
+            (before, [Mode::Read, Mode::Write].map(|m| self.evict(m, CLOSING)))
         });
-        let before = self.info.load(Ordering::Acquire);
-        let woken = [self.evict(Mode::Read, CLOSING), self.evict(Mode::Write, CLOSING)];
         for g in woken.into_iter().flatten() {
             sched::ready(g);
         }

@@ -3,7 +3,7 @@
 
 use loom::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU32, Ordering},
     },
     thread,
@@ -36,6 +36,25 @@ fn loom_ready_is_not_lost() {
             wake(pd2.ready(Mode::Read));
         });
         while data.load(Ordering::Relaxed) == 0 {
+            assert_eq!(pd.wait(Mode::Read), Ok(()));
+        }
+        t.join().unwrap();
+    });
+}
+
+/// The word is `READY` from before: `ready` writes nothing then, and the lock around what changed must do.
+#[test]
+fn loom_ready_again_is_not_lost() {
+    check(|| {
+        let pd = PollDesc::try_new().unwrap();
+        assert!(pd.ready(Mode::Read).is_none());
+        let data = Arc::new(Mutex::new(0));
+        let (pd2, data2) = (pd.clone(), data.clone());
+        let t = thread::spawn(move || {
+            *data2.lock().unwrap() = 1;
+            wake(pd2.ready(Mode::Read));
+        });
+        while *data.lock().unwrap() == 0 {
             assert_eq!(pd.wait(Mode::Read), Ok(()));
         }
         t.join().unwrap();

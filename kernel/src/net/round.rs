@@ -16,6 +16,9 @@ use crate::sched::GPtr;
 
 /// Frames and sockets handled before the lock is let go.
 const BUDGET: usize = 48;
+/// Of these, at a time, from one link, of the deadlines, or of the sockets: who floods one of them does not keep the
+/// others waiting.
+const SHARE: usize = 16;
 /// Goroutines one round may wake: each frame and each socket wakes two at most, and a listener's.
 pub(super) type Wakes = heapless::Vec<GPtr, { 3 * BUDGET + 16 }>;
 
@@ -30,8 +33,7 @@ impl Stack {
         loop {
             let before = left;
             for n in 0..self.nics.len() {
-                // not a spin: ends with the link's frames, or the budget
-                while left > 0 {
+                for _ in 0..left.min(SHARE) {
                     let Some(frame) = self.nics[n].link.receive() else {
                         break;
                     };
@@ -40,18 +42,14 @@ impl Stack {
                     self.nics[n].link.recycle(frame);
                 }
             }
-            while left > 0
-                && let Some(id) = self.deadlines.due(now)
-            {
+            for _ in 0..left.min(SHARE) {
+                let Some(id) = self.deadlines.due(now) else { break };
                 left -= 1;
                 self.mark(id);
             }
             // Those marked meanwhile wait for the next turn of the outer loop, or a socket whose link is full would
             // keep us here.
-            for _ in 0..self.dirty.len() {
-                if left == 0 {
-                    break;
-                }
+            for _ in 0..self.dirty.len().min(left).min(SHARE) {
                 let Some(id) = self.dirty.pop_front() else { break };
                 left -= 1;
                 self.egress(id, now, wakes);
@@ -96,7 +94,8 @@ impl Stack {
             Carries::Neighbor => {
                 self.show(n, None, frame, now);
                 for id in core::mem::take(&mut self.nics[n].asking) {
-                    if self.try_sock(id).is_some() {
+                    if let Some(s) = self.try_sock(id) {
+                        s.asks = false;
                         self.mark(id);
                     }
                 }
@@ -147,9 +146,11 @@ impl Stack {
         while nic.iface.poll_egress(clock(now), &mut feed, &mut sock.set) != PollResult::None {
             sent = true;
         }
-        if feed.asked && nic.asking.try_reserve(1).is_ok() {
+        if feed.asked && !sock.asks && nic.asking.try_reserve(1).is_ok() {
+            sock.asks = true;
             nic.asking.push(id);
         }
+        self.unblock(id, sent);
         self.settle(id, false, wakes);
         self.plan(id, now, sent);
     }
@@ -174,8 +175,10 @@ impl Stack {
             // Rounded up: the stack counts microseconds.
             Some(at) => at.total_micros() as u64 * 1000 + 999,
         };
-        if let Kind::Tcp(c) = &sock.kind {
-            at = at.min(c.expires);
+        match &sock.kind {
+            Kind::Tcp(c) => at = at.min(c.expires),
+            Kind::Udp(d) => at = at.min(d.stuck_until),
+            _ => {}
         }
         if at != u64::MAX {
             self.deadlines.no_later_than(at, id);

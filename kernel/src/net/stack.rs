@@ -73,6 +73,8 @@ pub(super) struct Sock {
     pub(super) kind: Kind,
     /// On the dirty list.
     pub(super) dirty: bool,
+    /// On its interface's list of those that asked for a neighbor.
+    pub(super) asks: bool,
 }
 
 impl Sock {
@@ -118,6 +120,8 @@ pub(super) struct Stack {
     pub(super) alarm_at: u64,
     pub(super) next_port: u16,
     pub(super) opens: Opens,
+    /// Connections that are orphans.
+    pub(super) orphans: usize,
     /// Orphans in TIME_WAIT, oldest first.
     pub(super) time_waits: VecDeque<Who>,
     /// Shown to the interface with frames that no socket wants.
@@ -129,10 +133,15 @@ pub(super) fn clock(now: u64) -> Instant {
     Instant::from_micros((now / 1000) as i64)
 }
 
-/// Runs `f` on the stack, then polls it until nothing is left to do, and readies who may go on.
+/// Rounds after which who polls leaves the rest to another: frames may come faster than they can be handled, and
+/// neither a goroutine's `read` nor a core's g0 may be kept for that.
+const ROUNDS: usize = 8;
+
+/// Runs `f` on the stack, then polls it until nothing is left to do or others have waited long enough, and readies who
+/// may go on.
 pub(super) fn with<R>(f: impl FnOnce(&mut Stack) -> R) -> R {
     let mut wakes = Wakes::new();
-    let (r, mut more) = {
+    let (r, more) = {
         let mut guard = STACK.lock();
         let s = guard.get_or_insert_with(Stack::new);
         s.now = sched::now_ns();
@@ -141,8 +150,8 @@ pub(super) fn with<R>(f: impl FnOnce(&mut Stack) -> R) -> R {
     };
     bell::ring();
     sched::ready_all(&wakes);
-    while more {
-        more = again();
+    if more {
+        poll_on();
     }
     r
 }
@@ -165,7 +174,24 @@ fn again() -> bool {
 /// The netpoller: takes what devices have received, and lets those go on who waited for it. On g0, or wherever
 /// goroutines may be readied.
 pub(super) fn netpoll() {
-    while again() {}
+    if again() {
+        poll_on();
+    }
+}
+
+#[cold]
+fn poll_on() {
+    // not a spin: ends with the work, or is taken over by the netpoller's next turn
+    loop {
+        for _ in 0..ROUNDS {
+            if !again() {
+                return;
+            }
+        }
+        if sched::poll_network_soon() {
+            return;
+        }
+    }
 }
 
 impl Stack {
@@ -189,6 +215,7 @@ impl Stack {
             alarm_at: u64::MAX,
             next_port: (sched::rand32() % 16384) as u16,
             opens: Opens::default(),
+            orphans: 0,
             time_waits: VecDeque::new(),
             nobody: SocketSet::new(Vec::new()),
         });
@@ -223,6 +250,7 @@ impl Stack {
             pd,
             kind,
             dirty: false,
+            asks: false,
         })?;
         let index = match self.free.pop() {
             Some(i) => i as usize,
@@ -255,18 +283,10 @@ impl Stack {
         self.socks.get_mut(id as usize)?.as_deref_mut()
     }
 
-    /// Every connection, with its number.
-    pub(super) fn connections(&self) -> impl Iterator<Item = (u32, &Connection)> {
-        let all = self.socks.iter().enumerate();
-        all.filter_map(|(i, s)| match &s.as_ref()?.kind {
-            Kind::Tcp(c) => Some((i as u32, c)),
-            _ => None,
-        })
-    }
-
     /// Forgets a socket that is registered nowhere any more.
     pub(super) fn remove(&mut self, id: u32) {
-        if self.socks[id as usize].take().is_some() {
+        if let Some(gone) = self.socks[id as usize].take() {
+            self.orphans -= usize::from(matches!(&gone.kind, Kind::Tcp(c) if c.orphan));
             self.deadlines.remove(id);
             self.free.push(id);
         }

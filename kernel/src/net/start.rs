@@ -32,12 +32,12 @@ const FALLBACK_DNS: Ipv4Address = Ipv4Address::new(10, 0, 2, 3);
 
 /// Starts what devices there are. On a goroutine; costs a few port reads without any.
 pub(crate) fn init() {
+    sched::find::set_netpoll_hook(stack::netpoll); // the loopback link may have more to do than one call should
     if opts::flag("nonet") {
         return;
     }
     let mut number = 0;
     virtio::discover(|link| {
-        sched::find::set_netpoll_hook(stack::netpoll);
         start(number, with_faults(link));
         number += 1;
     });

@@ -30,7 +30,7 @@ pub(super) struct Conn {
     writing: Turn,
     /// Given back to the stack: `id` is no longer ours. Changed under the stack's lock.
     released: AtomicBool,
-    /// `shutdown(Read)`.
+    /// `shutdown(Read)`. Changed and looked at under the stack's lock: see `poll`.
     deaf: AtomicBool,
 }
 
@@ -73,10 +73,14 @@ impl Conn {
         let _turn = self.reading.take();
         loop {
             self.pd.check(Mode::Read)?;
-            if buf.is_empty() || self.deaf.load(Ordering::Relaxed) {
+            if buf.is_empty() {
                 return Ok(0);
             }
-            if let Some(n) = self.with(|s, id| s.recv(id, buf))? {
+            let got = self.with(|s, id| match self.deaf.load(Ordering::Relaxed) {
+                true => Ok(Some(0)),
+                false => s.recv(id, buf),
+            })?;
+            if let Some(n) = got {
                 return Ok(n);
             }
             self.pd.wait(Mode::Read)?;
@@ -112,7 +116,10 @@ impl Conn {
 
     fn shutdown(&self, how: Shutdown) -> Result<(), Error> {
         if how != Shutdown::Write {
-            self.deaf.store(true, Ordering::Relaxed);
+            self.with(|_, _| {
+                self.deaf.store(true, Ordering::Relaxed);
+                Ok(())
+            })?;
             if let Some(g) = self.pd.ready(Mode::Read) {
                 crate::sched::ready(g);
             }

@@ -10,6 +10,7 @@
 //!
 //! Dropping a stream never blocks: what was written is still sent, then the FIN. If the peer sends data that nobody will
 //! read, the connection is reset, as elsewhere. At most `TIME_WAITS` orphans linger in TIME_WAIT; the oldest goes first.
+//! There are at most `ORPHANS`: peers that never answer the FIN must not use up the memory.
 #![forbid(unsafe_code)]
 
 use alloc::sync::Arc;
@@ -37,8 +38,10 @@ const ASK_EVERY: Duration = Duration::from_secs(60);
 const SECOND: u64 = 1_000_000_000;
 const HALF_OPEN_FOR: u64 = 10 * SECOND;
 const ORPHAN_FOR: u64 = 60 * SECOND;
-/// For so long a reset may wait to be sent.
+/// For so long a reset may wait to be sent: its peer may be out of reach for good.
 const FAREWELL_FOR: u64 = 2 * SECOND;
+/// Orphans at most; beyond that dropping a stream resets it.
+pub(super) const ORPHANS: usize = 8192;
 pub(super) const TIME_WAITS: usize = 1024;
 const EPHEMERAL: u16 = 49152;
 
@@ -51,7 +54,7 @@ pub(super) struct Connection {
     /// Half open, on behalf of this listener.
     listener: Option<u32>,
     /// No handle any more.
-    orphan: bool,
+    pub(super) orphan: bool,
     /// Why it ended, if not in peace.
     pub(super) error: Option<Error>,
     was: State,
@@ -142,7 +145,10 @@ impl Stack {
                     remote: to,
                 }
             })
-            .find(|t| !self.tuples.contains_key(t) && !self.listeners.contains_key(&t.local.port()))
+            // Not itself: it would answer its own request.
+            .find(|t| {
+                t.local != to && !self.tuples.contains_key(t) && !self.listeners.contains_key(&t.local.port())
+            })
             .ok_or(Error::AddrNotAvailable)?;
         let (pair, share) = BUFFERS.pair()?;
         let mut s = new_socket(pair);
@@ -250,13 +256,11 @@ impl Stack {
         let unread = s.can_recv();
         let c = self.connection(id);
         let was = c.was;
-        let overdue = c.expires != u64::MAX && c.expires <= now;
+        let overdue = c.expires <= now;
         // Its reset has had its time: nobody says where the peer is.
         let mute = overdue && state == State::Closed;
-        if overdue {
-            c.expires = now + FAREWELL_FOR;
-        }
         if state != State::Closed && (overdue || c.orphan && unread) {
+            c.expires = now + FAREWELL_FOR;
             self.sock(id).tcp().abort();
             state = State::Closed;
         }
@@ -391,16 +395,26 @@ impl Stack {
 
     /// The handle goes: see the file head.
     pub(super) fn release(&mut self, id: u32) {
-        let until = self.now + ORPHAN_FOR;
+        let (now, crowd) = (self.now, self.orphans >= ORPHANS);
         let s = self.sock(id).tcp();
-        if s.can_recv() {
+        if s.can_recv() || crowd {
             s.abort();
         } else {
             s.close();
         }
+        let lasts = match s.state() {
+            State::Closed => FAREWELL_FOR,
+            _ => ORPHAN_FOR,
+        };
+        self.orphan(id, now + lasts);
+    }
+
+    /// It has no handle any more; at `expires` it goes.
+    fn orphan(&mut self, id: u32, expires: u64) {
         let c = self.connection(id);
         c.orphan = true;
-        c.expires = until;
+        c.expires = expires;
+        self.orphans += 1;
         self.mark(id);
     }
 
@@ -408,17 +422,7 @@ impl Stack {
     pub(super) fn reset(&mut self, id: u32) {
         let until = self.now + FAREWELL_FOR;
         self.sock(id).tcp().abort();
-        let c = self.connection(id);
-        c.orphan = true;
-        c.expires = until;
-        c.listener = None;
-        self.mark(id);
-    }
-
-    /// A half-open connection of a listener that goes.
-    pub(super) fn half_open_of(&mut self, l: u32) -> Option<u32> {
-        self.connections()
-            .find(|(_, c)| c.listener == Some(l))
-            .map(|(id, _)| id)
+        self.connection(id).listener = None;
+        self.orphan(id, until);
     }
 }

@@ -12,17 +12,21 @@ use alloc::{sync::Arc, vec::Vec};
 use core::net::{IpAddr, SocketAddr};
 
 use smoltcp::{
-    socket::udp::{self, PacketBuffer, PacketMetadata, RecvError, SendError, Socket, UdpMetadata},
+    socket::{
+        Socket as AnySocketKind,
+        udp::{self, PacketBuffer, PacketMetadata, RecvError, SendError, Socket, UdpMetadata},
+    },
     wire::{IpAddress, IpListenEndpoint},
 };
 
 use super::{
     Error,
     demux::Tuple,
-    listen::overlap,
+    link::Nowhere,
+    listen::{overlap, push_at},
     poll::PollDesc,
     round::{Wakes, wake_reader},
-    stack::{Kind, Stack},
+    stack::{Kind, Stack, clock},
     tcp_state::endpoint,
 };
 
@@ -33,6 +37,9 @@ pub(super) struct Room {
     pub(super) packets: usize,
 }
 
+/// How long a datagram waits to learn where its receiver is.
+const PATIENCE: u64 = 250_000_000;
+
 /// What sockets get.
 pub(super) const ROOM: Room = Room {
     bytes: 65536,
@@ -40,12 +47,21 @@ pub(super) const ROOM: Room = Room {
 };
 
 /// What the stack knows of a socket beside smoltcp's.
-#[derive(Default)]
 pub(super) struct Datagrams {
     /// It is connected to this.
     pub(super) peer: Option<SocketAddr>,
     /// To be told by the next call.
     pub(super) error: Option<Error>,
+    /// Its first datagram waits to learn where its receiver is, and is dropped at this time (ns).
+    pub(super) stuck_until: u64,
+}
+
+impl Datagrams {
+    pub(super) const NEW: Datagrams = Datagrams {
+        peer: None,
+        error: None,
+        stuck_until: u64::MAX,
+    };
 }
 
 fn buffer(room: Room) -> Result<PacketBuffer<'static>, Error> {
@@ -93,22 +109,23 @@ impl Stack {
             port: bound.port(),
         };
         s.bind(listen).map_err(|_| Error::InvalidAddr)?;
-        let id = self.add(0, s, Kind::Udp(Datagrams::default()), PollDesc::try_new()?)?;
-        self.udp.entry(bound.port()).or_default().push(id);
+        let id = self.add(0, s, Kind::Udp(Datagrams::NEW), PollDesc::try_new()?)?;
+        if let Err(e) = push_at(&mut self.udp, bound.port(), id) {
+            self.remove(id);
+            return Err(e);
+        }
         Ok((id, self.sock(id).pd.clone(), bound))
     }
 
-    fn udp_taken(&mut self, at: SocketAddr) -> bool {
-        let ids = self.udp.get(&at.port()).cloned().unwrap_or_default();
-        ids.into_iter().any(|id| {
-            let sock = self.sock(id);
-            match sock.kind {
-                Kind::Udp(_) => match sock.udp().endpoint().addr {
-                    Some(a) => overlap(a.into(), at.ip()),
-                    None => true,
-                },
-                _ => true,
-            }
+    fn udp_taken(&self, at: SocketAddr) -> bool {
+        let ids = self.udp.get(&at.port()).into_iter().flatten();
+        let mut all = ids.filter_map(|&id| self.socks.get(id as usize)?.as_deref());
+        all.any(|sock| match sock.kind {
+            Kind::Udp(_) => match sock.set.get::<Socket<'_>>(sock.handle).endpoint().addr {
+                Some(a) => overlap(a.into(), at.ip()),
+                None => true,
+            },
+            _ => true,
         })
     }
 
@@ -134,13 +151,16 @@ impl Stack {
         let mtu = self.nics[nic].link.capabilities().max_transmission_unit;
         let headers = if to.is_ipv4() { 28 } else { 48 } + if self.is_ethernet(nic) { 14 } else { 0 };
         let loops = self.nics[nic].link.loops();
-        let sock = self.sock(id);
+        let Some(Some(sock)) = self.socks.get_mut(id as usize) else {
+            return Err(Error::Closed);
+        };
         if data.len() + headers > mtu || data.len() > sock.udp().payload_send_capacity() {
             return Err(Error::MessageTooLong);
         }
         if sock.nic != nic {
-            if sock.udp().send_queue() != 0 {
-                return Ok(None);
+            let before = &mut self.nics[sock.nic].iface;
+            if before.poll_at(clock(self.now), &sock.set).is_some() {
+                return Ok(None); // also empty ones count
             }
             sock.nic = nic;
         }
@@ -180,6 +200,38 @@ impl Stack {
                 Ok(Some((n, SocketAddr::new(from.addr.into(), from.port))))
             }
             Err(RecvError::Exhausted | RecvError::Truncated) => Ok(None),
+        }
+    }
+
+    /// After an attempt to send. If nothing could be sent, though something was to be and the link has room, its
+    /// receiver does not say where it is. smoltcp keeps that datagram, before all others, until it does, maybe for ever;
+    /// so it is dropped after a while.
+    pub(super) fn unblock(&mut self, id: u32, sent: bool) {
+        let now = self.now;
+        let Some(Some(sock)) = self.socks.get_mut(id as usize) else {
+            return;
+        };
+        let Kind::Udp(d) = &mut sock.kind else { return };
+        if sent && d.stuck_until == u64::MAX {
+            return;
+        }
+        let nic = &mut self.nics[sock.nic];
+        if sent || !nic.link.has_room() || nic.iface.poll_at(clock(now), &sock.set).is_none() {
+            d.stuck_until = u64::MAX;
+        } else if d.stuck_until == u64::MAX {
+            d.stuck_until = now + PATIENCE;
+        } else if d.stuck_until <= now {
+            d.stuck_until = u64::MAX;
+            // In a new place the socket waits for nobody, and on a link without neighbors it need not.
+            if let AnySocketKind::Udp(s) = sock.set.remove(sock.handle) {
+                sock.handle = sock.set.add(s);
+            }
+            let mut nowhere = Nowhere { room: 1 };
+            self.nics[0]
+                .iface
+                .poll_egress(clock(now), &mut nowhere, &mut sock.set);
+            self.nics[sock.nic].counters.no_neighbor += 1;
+            self.mark(id);
         }
     }
 

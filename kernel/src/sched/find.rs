@@ -36,6 +36,7 @@ use crate::{
         switch,
         trap::VEC_RESCHED,
     },
+    lock::PreemptGuard,
     mem::frames,
 };
 
@@ -60,6 +61,19 @@ pub(crate) fn set_netpoll_hook(f: fn()) {
 pub(crate) fn on_net_interrupt() {
     NET_WORK.store(true, Ordering::Release); // before IRQ_WORK: who clears that one looks here afterwards
     preempt::divert_for_irq();
+}
+
+/// There is more to poll than the caller should: has a g0 go on with it, after goroutines had their turn. `false`: there
+/// is no netpoller.
+pub(crate) fn poll_network_soon() -> bool {
+    if NETPOLL.load(Ordering::Acquire).is_null() {
+        return false;
+    }
+    NET_WORK.store(true, Ordering::Release); // as in `on_net_interrupt`
+    ask_for_irq_work();
+    let _here = PreemptGuard::new();
+    sysmon::kick_idle_core();
+    true
 }
 
 /// Has a network device frames that nobody took yet?

@@ -46,6 +46,7 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 pub use api::{Builder, JoinHandle, Scope, ScopedJoinHandle, go, scope, spawn};
 pub(crate) use api::{go_raw, go_system};
+pub(crate) use find::poll_network_soon;
 pub use g::{G, GPtr};
 pub use osthread::{lock_os_thread, unlock_os_thread};
 pub use park::{park, park_unlock, ready, yield_now};

@@ -8,6 +8,7 @@ mod flood;
 mod frames;
 mod fuzz;
 mod gone;
+mod hostile;
 mod icmp;
 mod routes;
 
