@@ -85,11 +85,13 @@ fn deadlines_end_move_and_go() {
         let pd = pd.clone();
         spawn(move || pd.wait(Mode::Read))
     };
-    pd.set_deadline(Mode::Read, in_ms(3));
+    let first = in_ms(3);
+    pd.set_deadline(Mode::Read, first);
     let h = waiter(&pd);
     pd.set_deadline(Mode::Read, in_ms(3_600_000));
+    let in_time = Some(now_ns()) < first; // else the host kept us from moving it
     sleep(10 * MS);
-    assert!(!h.is_finished());
+    assert!(!in_time || !h.is_finished());
     pd.set_deadline(Mode::Read, in_ms(1));
     assert_eq!(h.join().unwrap(), Err(Evicted::Timeout));
     pd.set_deadline(Mode::Read, None);
