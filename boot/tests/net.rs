@@ -15,6 +15,34 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// One machine at a time: several starve each other on a small host.
 static ONE: Mutex<()> = Mutex::new(());
 
+/// Builds an example; returns the tree's root.
+fn build(example: &str) -> &'static Path {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("in the tree");
+    let status = Command::new("cargo")
+        .args(["build", "--quiet", "-p", "burrow-tests", "--example", example])
+        .current_dir(root)
+        .env_remove("CARGO_TARGET_DIR")
+        .env_remove("RUSTFLAGS")
+        .status()
+        .expect("cargo runs");
+    assert!(status.success(), "the example builds");
+    root
+}
+
+/// The host program, without parameters from outside.
+fn runner() -> Command {
+    let mut runner = Command::new(env!("CARGO_BIN_EXE_burrow-boot"));
+    for name in [
+        "SMP", "MEM", "SEED", "DET", "BOOT", "MACHINE", "ICOUNT", "TIMEOUT", "OPTS", "NET", "INTX", "PCAP",
+        "MONITOR",
+    ] {
+        runner.env_remove(name);
+    }
+    runner
+}
+
 /// A guest that runs an example with a port of the host leading to it.
 struct Guest {
     machine: Child,
@@ -23,24 +51,8 @@ struct Guest {
 
 impl Guest {
     fn boot(example: &str, net: &str, flags: &[&str]) -> Guest {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .parent()
-            .expect("in the tree");
-        let status = Command::new("cargo")
-            .args(["build", "--quiet", "-p", "burrow-tests", "--example", example])
-            .current_dir(root)
-            .env_remove("CARGO_TARGET_DIR")
-            .env_remove("RUSTFLAGS")
-            .status()
-            .expect("cargo runs");
-        assert!(status.success(), "the example builds");
-        let mut runner = Command::new(env!("CARGO_BIN_EXE_burrow-boot"));
-        for name in [
-            "SMP", "MEM", "SEED", "DET", "BOOT", "MACHINE", "ICOUNT", "TIMEOUT", "OPTS", "NET", "INTX",
-            "PCAP", "MONITOR",
-        ] {
-            runner.env_remove(name);
-        }
+        let root = build(example);
+        let mut runner = runner();
         let mut machine = runner
             .arg("run")
             .arg(root.join("target/x86_64-burrow/debug/examples").join(example))
@@ -153,6 +165,25 @@ fn echo_on_pc_with_one_core() {
 #[test]
 fn echo_on_microvm() {
     echo(&["--smp", "2", "--machine", "microvm"]);
+}
+
+/// Five hundred connections at once, each pinged ten times, none lost; `make net-scale` does it with 10,000.
+#[test]
+fn many_connections() {
+    let _one = ONE.lock().unwrap_or_else(|e| e.into_inner());
+    let root = build("net_bench");
+    let out = runner()
+        .arg("net-scale")
+        .arg(root.join("target/x86_64-burrow/debug/examples/net_bench"))
+        .env("CONNS", "500")
+        .output()
+        .expect("the runner starts");
+    let text = String::from_utf8_lossy(&out.stdout);
+    assert!(
+        out.status.success() && text.contains("conns=500") && text.contains("pings=5000 lost=0"),
+        "{text}\n{}",
+        String::from_utf8_lossy(&out.stderr)
+    );
 }
 
 #[test]
