@@ -6,7 +6,8 @@ use core::mem::MaybeUninit;
 
 use super::{
     Receiver, Sender,
-    select::{self, Arm, Case, RecvArm, SendArm},
+    arm::{Arm, Case, RecvArm, SendArm},
+    select,
 };
 use crate::time::{self, Duration};
 

@@ -7,10 +7,11 @@ use core::{fmt, ptr};
 
 use super::{
     Receiver, Sender,
+    arm::{RecvArm, SendArm},
     error::{RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError},
     hchan::{Handle, Hchan},
     iter::{IntoIter, Iter},
-    select::{self, RecvArm, SendArm},
+    select,
 };
 use crate::{
     sched::{self, GPtr, WaitReason},

@@ -3,7 +3,7 @@
 //! A plain send or receive leaves the handle it borrows with its park, a `select!` its token, which knows the list of
 //! operations if it has no deadline. From the handle one gets at the channel and at the number of its handles.
 
-use super::{hchan::Handle, select::Case, wait::Token};
+use super::{arm::Case, hchan::Handle, wait::Token};
 
 /// One operation that waits.
 #[derive(Clone, Copy, Debug)]

@@ -9,8 +9,9 @@
 //! | `close` | panics | wakes everybody | panics |
 //!
 //! Read in this order: `wait` (who waits, and who may wake them), `hchan` (the channel), `handle` and `view`
-//! (what programs hold), `select` and `macros` (several channels at once), `dynamic` (any number of them).
+//! (what programs hold), `arm`, `select` and `macros` (several channels at once), `dynamic` (any number of them).
 
+pub(crate) mod arm;
 mod dynamic;
 mod error;
 mod handle;
@@ -34,8 +35,8 @@ pub use view::{Receiver, Sender};
 /// What `select!` expands to; not for use by hand.
 #[doc(hidden)]
 pub mod __select {
-    pub use super::select::{
-        Arm, Case, Choice, Nothing, RecvArm, SendArm, SendValue, block, block_on_nothing, block_until,
-        discard, no_arm, poll,
+    pub use super::{
+        arm::{Arm, Case, RecvArm, SendArm, SendValue},
+        select::{Choice, Nothing, block, block_on_nothing, block_until, discard, no_arm, poll},
     };
 }
