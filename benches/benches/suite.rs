@@ -32,6 +32,7 @@ const BENCHES: &[Bench] = &[
     Bench::timed("ctx_cancel_tree_10k", 200_000, 20_000, time::ctx_cancel_tree_10k),
     Bench::own("sieve_2000", 2_000, 20, sieve::run),
     Bench::own("preempt_latency_us", 200, 100, latency::run),
+    Bench::own("sleep_idle_late", 500, 500, latency::sleep_idle),
     Bench::timed("alloc_16", 8_000_000, 10_000, heap::object_of::<2>),
     Bench::timed("alloc_64", 5_000_000, 10_000, heap::object_of::<8>),
     Bench::timed("alloc_1024", 800_000, 10_000, heap::object_of::<128>),

@@ -39,6 +39,37 @@ fn percentile(sorted: &[u64], q: f64) -> f64 {
     sorted[(q * (sorted.len() - 1) as f64) as usize] as f64
 }
 
+/// `sleep_idle_late_*`: how late a sleeper wakes on a machine that does nothing else; the time asked for differs each time.
+pub fn sleep_idle(_: &Suite, n: usize, procs: usize) {
+    let mut rng = 88_172_645_463_325_252_u64;
+    let mut late: Vec<u64> = Vec::with_capacity(n);
+    for _ in 0..n {
+        rng ^= rng << 13;
+        rng ^= rng >> 7;
+        rng ^= rng << 17;
+        let d = Duration::from_nanos(100_000 + rng % 2_000_000);
+        let begin = Instant::now();
+        time::sleep(d);
+        late.push((begin.elapsed() - d).as_nanos() as u64);
+    }
+    late.sort_unstable();
+    let ends = format!(" min={} max={}", late[0], late[late.len() - 1]);
+    emit(
+        "sleep_idle_late_p50",
+        procs,
+        percentile(&late, 0.5),
+        late.len(),
+        &ends,
+    );
+    emit(
+        "sleep_idle_late_p99",
+        procs,
+        percentile(&late, 0.99),
+        late.len(),
+        "",
+    );
+}
+
 /// `preempt_latency_*` and `preempt_sleep1ms_late_*`.
 pub fn run(_: &Suite, n: usize, procs: usize) {
     let (stop, idle) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));

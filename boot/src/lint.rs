@@ -51,6 +51,8 @@ const ROOMS: &[&str] = &[
     "kernel/src/sync/pool/slot.rs",
     "kernel/src/sync/rwlock.rs",
     "kernel/src/sync/sema.rs",
+    "kernel/src/sync/sleepers.rs",
+    "kernel/src/sync/limit.rs",
     "kernel/src/sync/tests/mod.rs",
     "kernel/src/sync/tests/loom_models.rs",
     "kernel/src/time/tests.rs",
@@ -77,6 +79,7 @@ const ROOMS: &[&str] = &[
     "kernel/src/context/node.rs",
     // Timers are intrusive: a node lies on its sleeper's stack.
     "kernel/src/time/channel.rs",
+    "kernel/src/time/frame.rs",
     "kernel/src/time/func.rs",
     "kernel/src/time/heap.rs",
     "kernel/src/time/timer.rs",

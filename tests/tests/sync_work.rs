@@ -12,7 +12,9 @@ use alloc::{
 use core::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use burrow::{
-    chan, goexit, recover, scope, spawn,
+    chan,
+    context::Context,
+    goexit, recover, scope, spawn,
     sync::{Mutex, Semaphore, errgroup, singleflight},
     time::{Duration, sleep},
     yield_now,
@@ -78,13 +80,13 @@ fn semaphore_is_first_come_first_served() {
 fn semaphore_cancelled_waits_give_everything_back() {
     let s = Semaphore::new(4);
     for round in 0..60 {
-        let done = chan::<()>(0);
+        let (ctx, cancel) = Context::background().with_cancel();
         s.acquire(4);
         scope(|sc| {
             for n in [2, 4, 1, 3] {
-                let (s, done) = (&s, done.receiver());
+                let (s, ctx) = (&s, ctx.clone());
                 sc.spawn(move || {
-                    if s.acquire_unless(n, &done) {
+                    if s.acquire_ctx(&ctx, n).is_ok() {
                         s.release(n);
                     }
                 });
@@ -92,7 +94,7 @@ fn semaphore_cancelled_waits_give_everything_back() {
             if round % 2 == 0 {
                 until(|| s.waiting() == 4);
             }
-            sc.spawn(|| done.close());
+            sc.spawn(|| cancel.cancel());
             s.release(4);
         });
         assert_eq!((s.available(), s.waiting()), (4, 0));

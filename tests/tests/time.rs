@@ -390,23 +390,83 @@ fn very_many_live_timers() {
     burrow::println!("{n} timers: made in {made:?}, dropped in {:?}", begin.elapsed());
 }
 
-/// No tick while nothing is to be done: the machine sleeps through to the next deadline.
+/// No tick while nothing is to be done: the machine sleeps through to the next deadline, for which one core wakes.
 #[burrow::test]
-fn an_idle_machine_takes_no_interrupts() {
+fn an_idle_machine_takes_one_interrupt_for_a_deadline() {
     let count = || runtime::sched_stats().timer_interrupts;
-    let best = (0..5)
+    // (A one-shot whose clock is not quite the TSC's comes a little early, and once more for the rest: not within 100 ms.)
+    let best = (0..10)
         .map(|_| {
             time::sleep(20 * MS); // whatever went on before calms down
             let before = count();
-            time::sleep(300 * MS);
+            time::sleep(100 * MS);
             count() - before
         })
         .min();
-    // None before the deadline, for which every idle core may have set its timer; and one left over from before.
     // (With `chaos` a running goroutine is interrupted all the time, here before it sleeps and after it woke.)
     let chaos = burrow::opts::get("chaos").map_or(0, |_| 30);
-    let most = runtime::num_cpu() as u64 + 1 + chaos;
-    assert!(best <= Some(most), "{best:?} timer interrupts in 300 ms of sleep");
+    assert!(
+        best.is_some_and(|n| n >= 1 && n <= 1 + chaos),
+        "{best:?} timer interrupts in a sleep of 100 ms"
+    );
+}
+
+/// The core that keeps the time gets busy, again and again; nobody sleeps past its deadline because of that.
+#[burrow::test]
+fn deadlines_of_idle_cores_are_kept_by_whoever_is_awake() {
+    let until = burrow_tests::Until::storm(Duration::from_secs(1));
+    let late = Arc::new(AtomicU64::new(0));
+    let handles: Vec<_> = (0..3 * runtime::num_cpu() as u64)
+        .map(|id| {
+            let late = late.clone();
+            spawn(move || {
+                let mut rng = Rng::new(400 + id);
+                while !until.over() {
+                    let d = Duration::from_nanos(20_000 + rng.below(3_000_000));
+                    let begin = Instant::now();
+                    time::sleep(d);
+                    let took = begin.elapsed();
+                    assert!(took >= d);
+                    late.fetch_max((took - d).as_nanos() as u64, Ordering::Relaxed);
+                    if rng.below(4) == 0 {
+                        let busy = Instant::now();
+                        while busy.elapsed() < d / 8 {
+                            core::hint::spin_loop();
+                        }
+                    }
+                }
+            })
+        })
+        .collect();
+    for handle in handles {
+        handle.join().expect("no panic");
+    }
+    let late = late.load(Ordering::Relaxed);
+    burrow::println!("at most {late} ns late");
+    // A lost deadline shows at the end of somebody's slice at best.
+    if burrow::opts::flag("det") && burrow::opts::get("chaos").is_none() {
+        assert!(late < 5_000_000, "{late} ns late");
+    }
+}
+
+/// A timer that sends where nobody listens is no reason to wait for ever.
+#[burrow::test(exit = 2, says = "all goroutines are asleep - deadlock!")]
+fn a_forgotten_ticker_hides_no_deadlock() {
+    let _ticker = Ticker::new(MS);
+    let _timer = Timer::new(LONG);
+    chan::<()>(0).recv();
+}
+
+/// And one on whose channel somebody waits is.
+#[burrow::test]
+fn a_timer_in_a_select_is_no_deadlock() {
+    let (never, ticker) = (chan::<()>(0), Ticker::new(LONG));
+    let timer = Timer::new(50 * MS);
+    burrow::select! {
+        recv(never) -> _ => unreachable!("nobody sends"),
+        recv(ticker.c) => unreachable!("in an hour"),
+        recv(timer.c) => {}
+    }
 }
 
 /// How late is a sleeper on an idle machine? On virtual time it is a property of the kernel, else also of the host.

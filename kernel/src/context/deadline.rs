@@ -43,7 +43,11 @@ impl Alarm {
 /// A child of `parent` that ends at `when`.
 pub(super) fn child(parent: Option<&NodeRef>, when: Instant, at: &'static Location<'static>) -> NodeRef {
     let alarm = Box::new(Alarm {
-        timer: TimerNode::new(Fire::Call { begin, run }),
+        timer: TimerNode::new(Fire::Call {
+            begin,
+            run,
+            awaited: None,
+        }),
         owner: Cell::new(ptr::null()),
         at,
     });

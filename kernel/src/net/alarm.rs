@@ -27,7 +27,11 @@ impl Alarm {
     /// An alarm that calls `call`, on g0, where it must not block.
     pub(super) fn new(call: fn()) -> &'static Alarm {
         Box::leak(Box::new(Alarm {
-            node: TimerNode::new(Fire::Call { begin, run }),
+            node: TimerNode::new(Fire::Call {
+                begin,
+                run,
+                awaited: None,
+            }),
             call,
         }))
     }

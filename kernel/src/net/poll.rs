@@ -117,7 +117,11 @@ unsafe impl Send for PollDesc {}
 impl Deadline {
     fn new(mode: Mode) -> Self {
         Self {
-            node: TimerNode::new(Fire::Call { begin, run }),
+            node: TimerNode::new(Fire::Call {
+                begin,
+                run,
+                awaited: None,
+            }),
             owner: Cell::new(ptr::null()),
             mode,
             seq: Cell::new(0),

@@ -421,7 +421,7 @@ pub(crate) fn core_sleep(core: &'static Core, m: &M) {
             break;
         }
         if wake_self(core) {
-            sysmon::leave_idle(core);
+            leave_idle(core);
             return;
         }
     }
@@ -430,6 +430,11 @@ pub(crate) fn core_sleep(core: &'static Core, m: &M) {
     if p != 0 {
         m::set_p(core, p::get(p as usize - 1));
     }
+    leave_idle(core);
+}
+
+fn leave_idle(core: &'static Core) {
+    preempt::leave_idle(core);
     sysmon::leave_idle(core);
 }
 

@@ -16,6 +16,8 @@ mod host_loom;
 mod host_timer;
 #[cfg(test)]
 mod idle;
+#[cfg(test)]
+mod keeper;
 mod reason;
 pub mod runq;
 #[path = "host_spawn.rs"]
@@ -195,6 +197,11 @@ pub(crate) fn io_wait_begin() {}
 
 /// See [`io_wait_begin`].
 pub(crate) fn io_wait_end() {}
+
+/// As on metal, as far as this host knows.
+pub(crate) fn worth_spinning() -> bool {
+    crate::arch::core_count() > 1
+}
 
 /// Lets others run.
 ///

@@ -214,3 +214,12 @@ unsafe fn yield_post(g: *mut (), _: *mut ()) {
         _ => global::push_one(g),
     }
 }
+
+/// May spinning for a moment pay, for something that a goroutine on another core is about to do? Go's conditions: another
+/// P is busy and not just searching, and nothing waits to run on this one. A hint.
+pub(crate) fn worth_spinning() -> bool {
+    let others = global::IDLE_PS.load(Ordering::Relaxed) + global::SPINNERS.count() + 1;
+    arch::core_count() > 1
+        && global::procs() as u32 > others
+        && m::p_of(percpu::this()).is_some_and(|p| p.runq.is_empty())
+}

@@ -1,7 +1,7 @@
 //! Preemption: time slices, the timer interrupt, and taking a goroutine off its core in mid-instruction.
 //!
 //! Each core's LAPIC one-shot is set to the earliest of: the end of the running slice, the next timer of its
-//! P (of all idle Ps when it halts), sysmon's next tick if this core drives it. It is only ever *lowered*
+//! P (of all idle Ps when it halts and is their `keeper`), sysmon's next tick if this core drives it. It is only ever *lowered*
 //! on the switch path, and recomputed when it fires, so switching a thousand times a slice costs nothing.
 //!
 //! When the handler finds a slice over, and the interrupted code is a goroutine with preempt count 0, it
@@ -21,6 +21,7 @@ use super::{
     find,
     g::{FLAG_BLOCKING, GPtr},
     global, grow,
+    keeper::Keeper,
     m::{self, M, p_of},
     p,
     p::{P, bump},
@@ -99,27 +100,46 @@ pub(crate) fn timer_added(when: u64) {
     }
 }
 
-/// About to halt: set the one-shot to the earliest deadline this core must not sleep through. `true` if it
-/// has passed already. Interrupts off.
+/// Who keeps the time for idle Ps.
+static KEEPER: Keeper = Keeper::new();
+
+/// The first deadline of the idle Ps.
+fn first_idle_timer() -> u64 {
+    p::first(global::procs())
+        .iter()
+        .filter(|p| p.status() == p::PStatus::Idle)
+        .fold(u64::MAX, |at, p| at.min(p.timer0.load(Ordering::Relaxed)))
+}
+
+/// About to halt: set the one-shot to the earliest deadline this core must not sleep through: sysmon's tick if it drives
+/// that, the timers of idle Ps if it keeps those. `true` if it has passed already. Interrupts off.
 pub(crate) fn arm_idle(core: &Core) -> bool {
-    let mut at = sysmon::next_tick(core);
-    for p in p::first(global::procs()) {
-        if p.status() == p::PStatus::Idle {
-            at = at.min(p.timer0.load(Ordering::Relaxed));
+    sysmon::rest(core);
+    let at = sysmon::next_tick(core).min(KEEPER.halting(core.index(), first_idle_timer));
+    if at == u64::MAX {
+        if core.armed_at.replace(u64::MAX) != u64::MAX {
+            apic::timer_disarm();
         }
+        return false;
     }
     let now = clock::now_ns();
     if at <= now {
         return true;
     }
-    if at == u64::MAX {
-        if core.armed_at.replace(u64::MAX) != u64::MAX {
-            apic::timer_disarm();
-        }
-    } else if at != core.armed_at.get() {
+    if at != core.armed_at.get() {
         arm(core, at, now);
     }
     false
+}
+
+/// Awake to stay: what this core kept as the keeper it goes on keeping. Interrupts off.
+pub(crate) fn leave_idle(core: &Core) {
+    if KEEPER.leaving(core.index()) {
+        let at = first_idle_timer();
+        if at < core.armed_at.get() {
+            arm(core, at, clock::now_ns());
+        }
+    }
 }
 
 /// LAPIC timer interrupt.

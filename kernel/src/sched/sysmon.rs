@@ -13,7 +13,7 @@
 //! blocking goroutine sits on the last core: preempt it.
 #![forbid(unsafe_code)]
 
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 
 use super::{
     find,
@@ -69,6 +69,12 @@ pub(crate) fn drive_from(core: &Core) {
 
 /// A core stops being idle: if sysmon sleeps, this core wakes and drives it. Interrupts off.
 pub(crate) fn leave_idle(core: &Core) {
+    fence(Ordering::SeqCst); // after the P was taken; partner: the one in `rest`
+    drive(core);
+}
+
+/// Drives, if nobody does.
+fn drive(core: &Core) {
     if DRIVER.load(Ordering::Relaxed) == 0
         && DRIVER
             .compare_exchange(0, core.index() as u32 + 1, Ordering::AcqRel, Ordering::Relaxed)
@@ -77,6 +83,21 @@ pub(crate) fn leave_idle(core: &Core) {
         PERIOD.store(floor(), Ordering::Relaxed);
         IDLE_ROUNDS.store(0, Ordering::Relaxed);
         NEXT.store(clock::now_ns() + MAX_PERIOD, Ordering::Relaxed);
+    }
+}
+
+/// About to halt: there is nothing to watch if all Ps are idle, so the driver needs no tick to find that out.
+pub(crate) fn rest(core: &Core) {
+    let me = core.index() as u32 + 1;
+    if DRIVER.load(Ordering::Relaxed) == me && IDLE_PS.load(Ordering::Relaxed) as usize == global::procs() {
+        // Only if it is still ours, as in `tick`.
+        let _ = DRIVER.compare_exchange(me, 0, Ordering::AcqRel, Ordering::Relaxed);
+        // A core that took a P meanwhile may have seen us drive: in the order of the two fences it sees that we do not, or
+        // we see its P.
+        fence(Ordering::SeqCst);
+        if IDLE_PS.load(Ordering::Relaxed) as usize != global::procs() {
+            drive(core);
+        }
     }
 }
 

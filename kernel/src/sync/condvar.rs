@@ -14,6 +14,16 @@
 //! `notify_all` calls all that were given, takes the whole queue and readies it after unlocking, *the first last*: it
 //! goes to `runnext` then and the others follow it in order, so on one P they run in the order of their tickets.
 //!
+//! **A wait that ends at a deadline** is the same wait with a timer in its frame ([`FrameTimer`]), whose function takes the
+//! queue's lock: a ticket that has been called is the notifier's to wake, and the wait ends by a notification; else the
+//! timer takes the waiter off and readies it. Nothing else changes, and a wait without a deadline has not one instruction
+//! more. What is left is the *ticket* of who timed out. Nobody may call it, or a notification would be spent on somebody
+//! who is gone; but tickets are a range. So the waiters in front of it move up by one: each takes the ticket of the next,
+//! order kept, and the ticket that is free in the end is that of the first in the queue. If it is the next to be called,
+//! `notified` passes over it. If not, those before it are between their unlock and their queueing, runnable all of them:
+//! the timed-out goroutine yields until they are there, and then moves them up, too. (Usually it was the first
+//! itself, and there is nothing to move.)
+//!
 //! Memory ordering: a waiter's ticket is taken under the user's mutex, so whoever changes the value under that mutex
 //! afterwards and notifies sees the ticket: the mutex orders the Relaxed accesses of the two. A notifier
 //! without the mutex may miss a waiter that is just coming; that is so in Go, too. The queue's lock orders the rest.
@@ -29,13 +39,46 @@ use crate::{
     lock::{Rank, RawSpinLock},
     sched::{self, GPtr, WaitReason},
     shim::{AtomicU32, Ordering},
+    time::{self, Duration, FrameTimer},
 };
 
 /// One sleeper, in its frame. Guarded by the queue's lock until it is taken off.
 struct Waiter {
-    ticket: u32,
+    ticket: Cell<u32>,
     g: GPtr,
     next: Cell<*const Waiter>,
+}
+
+/// A sleeper with a deadline. Guarded like its waiter.
+struct Timed<'a> {
+    waiter: Waiter,
+    condvar: &'a Condvar,
+    queued: Cell<bool>,
+    expired: Cell<bool>,
+}
+
+/// Did a wait end because its time was over? What [`Condvar::wait_timeout`] returns beside the guard.
+///
+/// ```
+/// use burrow::{sync::{Condvar, Mutex}, time::Duration};
+/// let (m, c) = (Mutex::new(()), Condvar::new());
+/// assert!(c.wait_timeout(m.lock(), Duration::from_millis(1)).1.timed_out());
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WaitTimeoutResult(bool);
+
+impl WaitTimeoutResult {
+    /// `true`: no notification came in time.
+    ///
+    /// ```
+    /// use burrow::{sync::{Condvar, Mutex}, time::Duration};
+    /// let (m, c) = (Mutex::new(()), Condvar::new());
+    /// let (_guard, result) = c.wait_timeout(m.lock(), Duration::from_millis(1));
+    /// assert!(result.timed_out());
+    /// ```
+    pub fn timed_out(&self) -> bool {
+        self.0
+    }
 }
 
 /// Waiting for a change of what a [`Mutex`](super::Mutex) guards.
@@ -75,6 +118,29 @@ struct Queue {
 unsafe impl Sync for Condvar {}
 // SAFETY: a condition variable that can be moved has no waiters.
 unsafe impl Send for Condvar {}
+
+/// The time of a waiter is over.
+///
+/// # Safety
+/// 1. `t` is a `Timed` that stays until this has returned.
+unsafe fn expire(t: *const ()) {
+    // SAFETY: 1.
+    let t = unsafe { &*t.cast::<Timed<'_>>() };
+    let (c, mut late) = (t.condvar, None);
+    c.lock.lock();
+    // A ticket that was called: its holder is being woken, or will see.
+    if !before(t.waiter.ticket.get(), c.notified.load(Ordering::Relaxed)) {
+        t.expired.set(true);
+        if t.queued.get() {
+            // SAFETY: 1. we hold the lock.
+            late = unsafe { c.unlink(t.waiter.ticket.get()) };
+        }
+    }
+    c.unlock();
+    if let Some(g) = late {
+        sched::ready(g);
+    }
+}
 
 /// `a` was given before `b`.
 fn before(a: u32, b: u32) -> bool {
@@ -143,27 +209,203 @@ impl Condvar {
         guard
     }
 
+    /// As [`wait`](Self::wait), for `d` at most. If a notification came, it counts as in time.
+    ///
+    /// ```
+    /// use burrow::{sync::{Condvar, Mutex}, time::Duration};
+    /// let (m, c) = (Mutex::new(false), Condvar::new());
+    /// let (guard, result) = c.wait_timeout(m.lock(), Duration::from_millis(1));
+    /// assert!(!*guard && result.timed_out());
+    /// ```
+    pub fn wait_timeout<'a, T: ?Sized>(
+        &self,
+        guard: MutexGuard<'a, T>,
+        d: Duration,
+    ) -> (MutexGuard<'a, T>, WaitTimeoutResult) {
+        let (mutex, at) = (guard.mutex(), time::deadline(d));
+        let ticket = self.tickets.fetch_add(1, Ordering::Relaxed); // as in `wait`
+        drop(guard);
+        let expired = self.sleep_until(ticket, at);
+        (mutex.lock(), WaitTimeoutResult(expired))
+    }
+
+    /// Waits as long as `condition` says so of the value, but for `d` at most. `timed_out`: it still says so.
+    ///
+    /// ```
+    /// use burrow::{sync::{Condvar, Mutex}, time::Duration};
+    /// let (m, c) = (Mutex::new(0), Condvar::new());
+    /// let (n, result) = c.wait_timeout_while(m.lock(), Duration::from_millis(1), |n| *n == 0);
+    /// assert!(*n == 0 && result.timed_out());
+    /// ```
+    pub fn wait_timeout_while<'a, T: ?Sized>(
+        &self,
+        mut guard: MutexGuard<'a, T>,
+        d: Duration,
+        mut condition: impl FnMut(&mut T) -> bool,
+    ) -> (MutexGuard<'a, T>, WaitTimeoutResult) {
+        let at = time::deadline(d);
+        while condition(&mut guard) {
+            let left = Duration::from_nanos(at.saturating_sub(sched::now_ns()));
+            if left.is_zero() {
+                return (guard, WaitTimeoutResult(true));
+            }
+            guard = self.wait_timeout(guard, left).0;
+        }
+        (guard, WaitTimeoutResult(false))
+    }
+
+    #[inline(always)]
+    fn unlock(&self) {
+        // SAFETY: 1. every caller has taken it.
+        unsafe { self.lock.unlock() };
+    }
+
+    /// Appends. The lock is held.
+    ///
+    /// # Safety
+    /// 1. The lock is held; 2. `w` stays until it is taken off.
+    #[inline(always)]
+    unsafe fn push(&self, w: &Waiter) {
+        // SAFETY: 1. guards it.
+        let queue = unsafe { &mut *self.queue.get() };
+        let last = core::mem::replace(&mut queue.tail, w);
+        // SAFETY: queued waiters stay in their frames until they are readied.
+        match unsafe { last.as_ref() } {
+            Some(last) => last.next.set(w),
+            None => queue.head = w,
+        }
+    }
+
     fn sleep(&self, ticket: u32) {
         self.lock.lock();
         if before(ticket, self.notified.load(Ordering::Relaxed)) {
-            // SAFETY: 1. just taken.
-            unsafe { self.lock.unlock() };
-            return;
+            return self.unlock();
         }
         let w = Waiter {
-            ticket,
+            ticket: Cell::new(ticket),
             g: sched::current(),
             next: Cell::new(ptr::null()),
         };
-        // SAFETY: guarded by the lock, which we hold.
-        let queue = unsafe { &mut *self.queue.get() };
-        let last = core::mem::replace(&mut queue.tail, &w);
-        // SAFETY: queued waiters stay in their frames until they are readied.
-        match unsafe { last.as_ref() } {
-            Some(last) => last.next.set(&w),
-            None => queue.head = &w,
-        }
+        // SAFETY: 1. just taken; 2. this frame stays until the goroutine is readied.
+        unsafe { self.push(&w) };
         sched::park_unlock_for(WaitReason::CondWait, &self.lock, ptr::from_ref(self).cast());
+    }
+
+    /// `true`: the time was over first, and the ticket is given back.
+    #[inline(never)]
+    fn sleep_until(&self, ticket: u32, at: u64) -> bool {
+        let t = Timed {
+            waiter: Waiter {
+                ticket: Cell::new(ticket),
+                g: sched::current(),
+                next: Cell::new(ptr::null()),
+            },
+            condvar: self,
+            queued: Cell::new(false),
+            expired: Cell::new(false),
+        };
+        let timer = FrameTimer::new(expire, ptr::from_ref(&t).cast());
+        // SAFETY: 1. new; 2. retired below; 3. `t` stays until then.
+        unsafe { timer.start(at) };
+        self.lock.lock();
+        if before(ticket, self.notified.load(Ordering::Relaxed)) || t.expired.get() {
+            self.unlock();
+        } else {
+            t.queued.set(true);
+            // SAFETY: 1. just taken; 2. this frame stays until the goroutine is readied, by whom takes it off.
+            unsafe { self.push(&t.waiter) };
+            sched::park_unlock(WaitReason::CondWait, &self.lock);
+        }
+        timer.retire();
+        t.expired.get() && self.give_back(t.waiter.ticket.get())
+    }
+
+    /// Takes a ticket out of the range of those to be called. `false`: it has been called; the notification is ours.
+    fn give_back(&self, mut ticket: u32) -> bool {
+        loop {
+            self.lock.lock();
+            let notified = self.notified.load(Ordering::Relaxed);
+            if before(ticket, notified) {
+                self.unlock();
+                return false;
+            }
+            // SAFETY: we hold the lock.
+            ticket = unsafe { self.move_up(ticket) };
+            let free = ticket == notified;
+            if free {
+                self.notified.store(notified.wrapping_add(1), Ordering::Relaxed);
+            }
+            self.unlock();
+            if free {
+                return true;
+            }
+            sched::yield_now();
+        }
+    }
+
+    /// Moves the queued waiters with a ticket before `free` up, each to the next one's; returns the one that is free then.
+    ///
+    /// # Safety
+    /// 1. The lock is held.
+    unsafe fn move_up(&self, free: u32) -> u32 {
+        // SAFETY: 1. passed on.
+        unsafe { self.sort() };
+        // SAFETY: 1. guards it.
+        let mut at = unsafe { &*self.queue.get() }.head;
+        let (mut first, mut last) = (free, None::<&Waiter>);
+        // SAFETY: queued waiters stay in their frames until they are readied.
+        while let Some(w) = unsafe { at.as_ref() } {
+            let ticket = w.ticket.get();
+            if !before(ticket, free) {
+                break;
+            }
+            match last {
+                Some(l) => l.ticket.set(ticket),
+                None => first = ticket,
+            }
+            last = Some(w);
+            at = w.next.get();
+        }
+        if let Some(l) = last {
+            l.ticket.set(free);
+        }
+        first
+    }
+
+    /// Puts the queue in order of the tickets. It is, but for those that queued later than they unlocked the mutex.
+    ///
+    /// # Safety
+    /// 1. The lock is held.
+    unsafe fn sort(&self) {
+        // SAFETY: 1. guards it.
+        let queue = unsafe { &mut *self.queue.get() };
+        // SAFETY: queued waiters stay in their frames until they are readied.
+        let Some(mut last) = (unsafe { queue.head.as_ref() }) else {
+            return;
+        };
+        // SAFETY: as above.
+        while let Some(w) = unsafe { last.next.get().as_ref() } {
+            if before(last.ticket.get(), w.ticket.get()) {
+                last = w;
+                continue;
+            }
+            last.next.set(w.next.get());
+            // Before the first one with a later ticket: `last` has one, so the search ends.
+            let (mut prev, mut at) = (None::<&Waiter>, queue.head);
+            // SAFETY: as above.
+            while let Some(a) = unsafe { at.as_ref() } {
+                if before(w.ticket.get(), a.ticket.get()) {
+                    break;
+                }
+                (prev, at) = (Some(a), a.next.get());
+            }
+            w.next.set(at);
+            match prev {
+                Some(p) => p.next.set(w),
+                None => queue.head = w,
+            }
+        }
+        queue.tail = last;
     }
 
     /// Nobody holds a ticket that was not called.
@@ -222,7 +464,7 @@ impl Condvar {
         loop {
             // SAFETY: queued waiters stay in their frames until they are readied.
             let w = unsafe { at.as_ref() }?;
-            if w.ticket == ticket {
+            if w.ticket.get() == ticket {
                 let next = w.next.get();
                 // SAFETY: as above.
                 match unsafe { before.as_ref() } {

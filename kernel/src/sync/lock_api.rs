@@ -9,6 +9,8 @@
 //! let r = lock_api::ReentrantMutex::<RawMutex, GoroutineId, _>::new(3);
 //! let (a, b) = (r.lock(), r.lock()); // twice, by one goroutine
 //! assert_eq!(*a + *b, 6);
+//! let waits = burrow::time::Duration::from_millis(1);
+//! assert!(l.try_write_for(waits).is_some() && m.try_lock_for(waits).is_some());
 //! ```
 //! (`lock_api` calls its guards' unlocking unsafe and ours checks: an unlocked lock is a fatal error.) Its guards stay with
 //! the goroutine that locked, as ours do.
@@ -16,7 +18,10 @@
 use core::num::NonZeroUsize;
 
 use super::{RawMutex, RawRwLock};
-use crate::sched;
+use crate::{
+    sched,
+    time::{Duration, Instant},
+};
 
 // SAFETY: the mutex excludes (loom model).
 unsafe impl lock_api::RawMutex for RawMutex {
@@ -94,6 +99,42 @@ unsafe impl lock_api::RawRwLock for RawRwLock {
 unsafe impl lock_api::RawRwLockDowngrade for RawRwLock {
     unsafe fn downgrade(&self) {
         self.downgrade();
+    }
+}
+
+// SAFETY: as `RawMutex`; a wait that was given up took nothing (loom models).
+unsafe impl lock_api::RawMutexTimed for RawMutex {
+    type Duration = Duration;
+    type Instant = Instant;
+
+    fn try_lock_for(&self, timeout: Duration) -> bool {
+        self.try_lock_for(timeout)
+    }
+
+    fn try_lock_until(&self, timeout: Instant) -> bool {
+        self.try_lock_until(timeout)
+    }
+}
+
+// SAFETY: as `RawRwLock`; a wait that was given up took nothing (loom models).
+unsafe impl lock_api::RawRwLockTimed for RawRwLock {
+    type Duration = Duration;
+    type Instant = Instant;
+
+    fn try_lock_shared_for(&self, timeout: Duration) -> bool {
+        self.try_read_for(timeout)
+    }
+
+    fn try_lock_shared_until(&self, timeout: Instant) -> bool {
+        self.try_read_until(timeout)
+    }
+
+    fn try_lock_exclusive_for(&self, timeout: Duration) -> bool {
+        self.try_write_for(timeout)
+    }
+
+    fn try_lock_exclusive_until(&self, timeout: Instant) -> bool {
+        self.try_write_until(timeout)
     }
 }
 

@@ -5,7 +5,8 @@
 //!
 //! | file | story |
 //! | --- | --- |
-//! | `sema` | the table of sleepers |
+//! | `sema`, `sleepers` | the table of sleepers, and one bucket of it |
+//! | `limit` | waits that end at a deadline or with a context |
 //! | `mutex`, `raw_rwlock`, `rwlock` | [`Mutex`], [`RwLock`], and their raw forms |
 //! | `waitgroup`, `condvar` | [`WaitGroup`], [`Condvar`] |
 //! | `once`, `once_lock`, `lazy_lock` | [`Once`], [`OnceLock`], [`LazyLock`] |
@@ -24,6 +25,7 @@ mod condvar;
 pub(crate) mod cycle;
 pub mod errgroup;
 mod lazy_lock;
+mod limit;
 #[cfg(not(loom))]
 mod lock_api;
 pub mod map;
@@ -37,6 +39,7 @@ mod rwlock;
 pub(crate) mod sema;
 mod semaphore;
 pub mod singleflight;
+mod sleepers;
 mod stats;
 #[cfg(test)]
 mod tests;
@@ -44,7 +47,7 @@ mod waitgroup;
 mod with_context;
 
 pub use atomic::{Snapshot, Value};
-pub use condvar::Condvar;
+pub use condvar::{Condvar, WaitTimeoutResult};
 pub use lazy_lock::LazyLock;
 #[cfg(not(loom))]
 pub use lock_api::GoroutineId;

@@ -14,6 +14,24 @@
 //! STARVING mutex; newcomers queue up. The new owner ends the mode if it is the last waiter or waited less than
 //! 1 ms. A waiter that lost the competition sleeps in front of the others, so order of arrival is kept.
 //!
+//! *Spinning* pays only while the holder runs on another core. A release build does not know who the holder is (that
+//! would be a store in every `lock`), so the conditions are Go's: several cores, some other P busy and not just looking for
+//! work, nothing to run on this one, at most four rounds of about 30 pauses.
+//!
+//! *Giving up* (`limit`). The count of waiters W says how many sleepers are still to be woken; each has counted
+//! itself. One whose patience ended is off the table's queue, and takes itself off the count, except where its wake-up
+//! has begun:
+//! - W = 0: an unlock counted it down and is about to release the permit. All other sleepers have theirs, so this
+//!   one is for us. (Another's, if W > 0: then as many sleepers as permits are left without us.)
+//! - W = 1, STARVING and not LOCKED: the mutex is being handed to the one sleeper there is.
+//!
+//! In both cases the permit is a few instructions of the unlocking goroutine away: the waiter yields until it can take it
+//! (or a newcomer was given it and is counted for it) and goes on as one that was woken, late as it is: it has the
+//! mutex, or tries once and, failing, clears WOKEN while LOCKED or STARVING stands, so that the next unlock sees to
+//! the others. Else, if it was the last, it ends starvation mode: a hand-off
+//! needs somebody to take it. W = 0 with STARVING never comes about: only the one handed the mutex counts itself down
+//! in that mode, and the last who gives up clears it.
+//!
 //! | from | to | by |
 //! | --- | --- | --- |
 //! | 0 | LOCKED | `lock`, `try_lock` |
@@ -21,6 +39,8 @@
 //! | LOCKED, waiters | waiters+1 | `lock_slow`, then asleep |
 //! | waiters, not STARVING | waiters-1, WOKEN | `unlock_slow`, wakes one |
 //! | STARVING, waiters | LOCKED, waiters-1 | the one that was handed it |
+//! | waiters | waiters-1; the last: not STARVING | `leave`, patience ended |
+//! | LOCKED or STARVING, WOKEN | not WOKEN | `lock_slow`, awake, patience ended |
 //!
 //! Memory ordering: every step that sets LOCKED is Acquire and pairs with the Release of `unlock`'s subtraction;
 //! the steps between are Relaxed, for they are on the same word and keep its release sequence (all are
@@ -33,11 +53,14 @@ use core::{
     ops::{Deref, DerefMut},
 };
 
-use super::{sema, stats};
+use super::{
+    limit::{Forever, Limit, Patience},
+    sema, stats,
+};
 use crate::{
-    arch,
     sched::{self, WaitReason},
     shim::{AtomicU32, Ordering, spin_loop},
+    time::{Duration, Instant},
 };
 
 const LOCKED: u32 = 1;
@@ -46,6 +69,7 @@ const STARVING: u32 = 4;
 const PERMIT: u32 = 8;
 const WAITER: u32 = 16;
 
+#[cfg_attr(loom, expect(dead_code, reason = "in a model time is not measured"))]
 /// How long a waiter lets others overtake it (ns).
 const STARVING_AFTER: u64 = 1_000_000;
 const SPIN_ROUNDS: u32 = 4;
@@ -55,6 +79,21 @@ const SPINS: u32 = 30;
 const NOTED: bool = cfg!(all(debug_assertions, not(loom)));
 /// In the word that names the owner: a guard will unlock, and nothing else can.
 pub(crate) const GUARDED: u32 = 1 << 31;
+
+#[cfg(not(loom))]
+fn is_starving(waited: u64) -> bool {
+    waited > STARVING_AFTER
+}
+
+// In a model time is not measured: who has slept once is starving, or nobody ever is.
+#[cfg(loom)]
+std::thread_local! {
+    pub(super) static STARVE: core::cell::Cell<bool> = const { core::cell::Cell::new(false) };
+}
+#[cfg(loom)]
+fn is_starving(_: u64) -> bool {
+    STARVE.get()
+}
 
 /// A mutex without data and guard, for protocols that unlock elsewhere than they locked.
 ///
@@ -100,9 +139,40 @@ impl RawMutex {
             .compare_exchange(0, LOCKED, Ordering::Acquire, Ordering::Relaxed)
             .is_err()
         {
-            self.lock_slow();
+            self.lock_slow(Forever);
         }
         self.note_owner();
+    }
+
+    /// Locks, unless the patience ends first: `false`.
+    pub(super) fn lock_within(&self, patience: impl Patience) -> bool {
+        crate::lock::might_sleep();
+        let ours = self.try_lock() || self.lock_slow(patience);
+        if ours {
+            self.note_owner();
+        }
+        ours
+    }
+
+    /// Locks if it can within `d`.
+    ///
+    /// ```
+    /// let m = burrow::sync::RawMutex::new();
+    /// m.lock();
+    /// assert!(!m.try_lock_for(burrow::time::Duration::from_millis(1)));
+    /// ```
+    pub fn try_lock_for(&self, d: Duration) -> bool {
+        self.try_lock() || self.lock_within(Limit::after(d))
+    }
+
+    /// Locks if it can before `deadline`.
+    ///
+    /// ```
+    /// let m = burrow::sync::RawMutex::new();
+    /// assert!(m.try_lock_until(burrow::time::Instant::now())); // it is free
+    /// ```
+    pub fn try_lock_until(&self, deadline: Instant) -> bool {
+        self.lock_within(Limit::until(deadline))
     }
 
     /// In debug builds: it is ours, for reports. Relaxed: whoever reads it does so when nothing moves any more.
@@ -170,6 +240,12 @@ impl RawMutex {
         }
     }
 
+    /// Nobody has it, waits for it, or is on the way.
+    #[cfg(loom)]
+    pub(super) fn is_pristine(&self) -> bool {
+        self.state.load(Ordering::Relaxed) == 0
+    }
+
     /// Is it locked now? A hint.
     ///
     /// ```
@@ -183,12 +259,12 @@ impl RawMutex {
 
     #[cold]
     #[inline(never)]
-    fn lock_slow(&self) {
+    fn lock_slow<P: Patience>(&self, patience: P) -> bool {
         let (mut since, mut starving, mut awake, mut rounds) = (None::<u64>, false, false, 0);
         let mut old = self.state.load(Ordering::Relaxed);
         loop {
             // Spin while it is locked and not starving: the holder may be about to unlock on another core.
-            if old & (LOCKED | STARVING) == LOCKED && rounds < SPIN_ROUNDS && arch::core_count() > 1 {
+            if old & (LOCKED | STARVING) == LOCKED && rounds < SPIN_ROUNDS && sched::worth_spinning() {
                 if !awake && old & WOKEN == 0 && old >= WAITER {
                     // Tell `unlock` that somebody is awake, so that it wakes nobody else.
                     awake = self
@@ -204,6 +280,20 @@ impl RawMutex {
                 }
                 rounds += 1;
                 old = self.state.load(Ordering::Relaxed);
+                continue;
+            }
+            if old & (LOCKED | STARVING) != 0 && patience.over() {
+                if !awake {
+                    return false;
+                }
+                // Who has it wakes another when he unlocks, once nobody counts as awake.
+                match self
+                    .state
+                    .compare_exchange(old, old & !WOKEN, Ordering::Relaxed, Ordering::Relaxed)
+                {
+                    Ok(_) => return false,
+                    Err(now) => old = now,
+                }
                 continue;
             }
             let mut new = old;
@@ -236,15 +326,16 @@ impl RawMutex {
             let again = since.is_some();
             let start = *since.get_or_insert_with(sched::now_ns);
             stats::bump(&stats::MUTEX_SLEEPS);
-            sema::acquire_bit(
-                &self.state,
-                PERMIT,
-                again,
-                WaitReason::MutexLock,
-                Some(&self.owner),
-            );
+            let owner = Some(&self.owner);
+            // not a spin: once, or until a permit that is on its way is here; see the file head
+            while !patience.acquire_bit(&self.state, PERMIT, again, WaitReason::MutexLock, owner) {
+                if self.leave() {
+                    return false;
+                }
+                sched::yield_now();
+            }
             let waited = sched::now_ns().wrapping_sub(start);
-            starving = starving || waited > STARVING_AFTER;
+            starving = starving || is_starving(waited);
             old = self.state.load(Ordering::Relaxed);
             if old & STARVING != 0 {
                 // It was handed to us: nobody else may take it, but LOCKED and the count are ours to correct.
@@ -261,6 +352,33 @@ impl RawMutex {
         }
         if let Some(since) = since {
             stats::mutex_waited(since);
+        }
+        true
+    }
+
+    /// A sleeper whose patience ended, off the queue, is not counted any more. `false`: it must take its permit, which
+    /// is on its way.
+    fn leave(&self) -> bool {
+        let mut old = self.state.load(Ordering::Relaxed);
+        loop {
+            let last = old / WAITER == 1;
+            if old < WAITER || last && old & (LOCKED | STARVING) == STARVING {
+                return false;
+            }
+            // Nobody is left to be handed a starving mutex.
+            let new = (old - WAITER) & if last { !STARVING } else { !0 };
+            match self
+                .state
+                .compare_exchange(old, new, Ordering::Relaxed, Ordering::Relaxed)
+            {
+                Ok(_) => {
+                    if (old ^ new) & STARVING != 0 {
+                        stats::bump(&stats::TO_NORMAL);
+                    }
+                    return true;
+                }
+                Err(now) => old = now,
+            }
         }
     }
 
@@ -390,6 +508,48 @@ impl<T: ?Sized> Mutex<T> {
                 _here: PhantomData,
             }
         })
+    }
+
+    fn locked(&self, ours: bool) -> Option<MutexGuard<'_, T>> {
+        ours.then(|| {
+            self.raw.note_guard();
+            MutexGuard {
+                mutex: self,
+                _here: PhantomData,
+            }
+        })
+    }
+
+    /// Locks, waiting for at most `d`. A mutex that is handed over at that moment is returned, not lost.
+    ///
+    /// ```
+    /// use burrow::{sync::Mutex, time::Duration};
+    /// let m = Mutex::new(1);
+    /// let guard = m.lock();
+    /// assert!(m.try_lock_for(Duration::from_millis(1)).is_none());
+    /// drop(guard);
+    /// assert!(m.try_lock_for(Duration::from_millis(1)).is_some());
+    /// ```
+    pub fn try_lock_for(&self, d: Duration) -> Option<MutexGuard<'_, T>> {
+        self.locked(self.raw.try_lock_for(d))
+    }
+
+    /// Locks, waiting until `deadline` at most.
+    ///
+    /// ```
+    /// use burrow::{sync::Mutex, time::{Duration, Instant}};
+    /// let m = Mutex::new(1);
+    /// let guard = m.lock();
+    /// assert!(m.try_lock_until(Instant::now() + Duration::from_millis(1)).is_none());
+    /// # drop(guard);
+    /// ```
+    pub fn try_lock_until(&self, deadline: Instant) -> Option<MutexGuard<'_, T>> {
+        self.locked(self.raw.try_lock_until(deadline))
+    }
+
+    /// Locks, unless the patience ends first.
+    pub(super) fn lock_within(&self, patience: impl Patience) -> Option<MutexGuard<'_, T>> {
+        self.locked(self.raw.lock_within(patience))
     }
 
     /// The value without locking, given that nobody else can have it.

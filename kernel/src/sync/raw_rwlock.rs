@@ -25,6 +25,12 @@
 //! in between waits for the first lock, the second waits for the writer. Debug builds keep the list of who
 //! reads what (`reads`) and panic there; a program that stops in it says so (`cycle`).
 //!
+//! **Waiting for a while** (`limit`). Who may give up does not announce itself, for an announcement cannot be taken back
+//! exactly: `readers` does not tell those who read from those who came after it. It takes `writers`, within its limit; while
+//! it holds that, no writer is announced. A reader then comes in by `readers+1` and lets `writers` go. A writer keeps it, and
+//! looks now and then whether nobody reads; new readers are not stopped meanwhile. (Refused: counting arrivals in a
+//! second half of `readers`, so that an announcement can be taken back. It costs every reader two instructions.)
+//!
 //! Memory ordering: a reader's way in is Acquire and pairs with the Release of the writer's way out, on `readers`.
 //! A reader's way out is Release; the writer meets it on `readers` (its announcement is AcqRel and reads what all
 //! readers before it wrote there) or on `leaving` (AcqRel on both sides). Sleepers are ordered by the semaphore.
@@ -32,11 +38,19 @@
 
 use core::fmt;
 
-use super::{RawMutex, reads, sema, stats};
+use super::{
+    RawMutex,
+    limit::{Limit, Patience},
+    reads, sema, stats,
+};
 use crate::{
     sched::WaitReason,
     shim::{AtomicU32, Ordering},
+    time::{self, Duration, Instant},
 };
+
+/// How often a writer that may give up looks whether the readers have left.
+const LOOK_EVERY: Duration = Duration::from_micros(50);
 
 /// More than there can be readers.
 const WRITER: u32 = 1 << 30;
@@ -195,6 +209,87 @@ impl RawRwLock {
         self.writers.note_guard();
     }
 
+    /// Locks for writing, unless the patience ends first: `false`.
+    pub(super) fn write_within(&self, patience: impl Patience) -> bool {
+        if !self.writers.lock_within(patience) {
+            return false;
+        }
+        // Acquire: pairs with the Release in `unlock_read`.
+        while self
+            .readers
+            .compare_exchange(0, WRITER.wrapping_neg(), Ordering::Acquire, Ordering::Relaxed)
+            .is_err()
+        {
+            if patience.over() {
+                self.writers.unlock();
+                return false;
+            }
+            time::sleep(LOOK_EVERY); // not a spin
+        }
+        true
+    }
+
+    /// Locks for reading, unless the patience ends first: `false`.
+    pub(super) fn read_within(&self, patience: impl Patience) -> bool {
+        if self.try_read() {
+            return true;
+        }
+        if reads::TRACKED && self.has_writer() && reads::mine(self) {
+            panic!("sync: deadlock: recursive read lock of a RwLock that a writer waits for");
+        }
+        stats::bump(&stats::RW_READ_SLEEPS);
+        if !self.writers.lock_within(patience) {
+            return false;
+        }
+        // Relaxed: the writer before us wrote what it wrote before it unlocked `writers`.
+        self.readers.fetch_add(1, Ordering::Relaxed);
+        self.writers.unlock();
+        true
+    }
+
+    /// Locks for reading if it can within `d`.
+    ///
+    /// ```
+    /// let l = burrow::sync::RawRwLock::new();
+    /// l.write();
+    /// assert!(!l.try_read_for(burrow::time::Duration::from_millis(1)));
+    /// ```
+    pub fn try_read_for(&self, d: Duration) -> bool {
+        self.read_within(Limit::after(d))
+    }
+
+    /// Locks for reading if it can before `deadline`.
+    ///
+    /// ```
+    /// let l = burrow::sync::RawRwLock::new();
+    /// assert!(l.try_read_until(burrow::time::Instant::now())); // it is free
+    /// ```
+    pub fn try_read_until(&self, deadline: Instant) -> bool {
+        self.read_within(Limit::until(deadline))
+    }
+
+    /// Locks for writing if it can within `d`. New readers are not stopped meanwhile.
+    ///
+    /// ```
+    /// let l = burrow::sync::RawRwLock::new();
+    /// l.read();
+    /// assert!(!l.try_write_for(burrow::time::Duration::from_millis(1)));
+    /// assert!(l.try_read());
+    /// ```
+    pub fn try_write_for(&self, d: Duration) -> bool {
+        self.write_within(Limit::after(d))
+    }
+
+    /// Locks for writing if it can before `deadline`.
+    ///
+    /// ```
+    /// let l = burrow::sync::RawRwLock::new();
+    /// assert!(l.try_write_until(burrow::time::Instant::now())); // it is free
+    /// ```
+    pub fn try_write_until(&self, deadline: Instant) -> bool {
+        self.write_within(Limit::until(deadline))
+    }
+
     /// Locks for writing if that needs no waiting.
     ///
     /// ```
@@ -267,6 +362,17 @@ impl RawRwLock {
             sema::release(&self.read_sema, false);
         }
         self.writers.unlock();
+    }
+
+    /// Nobody has it, waits for it, or is on the way; no permit is left over.
+    #[cfg(loom)]
+    pub(super) fn is_pristine(&self) -> bool {
+        let free = |w: &AtomicU32| w.load(Ordering::Relaxed) == 0;
+        !self.is_locked()
+            && [&self.leaving, &self.read_sema, &self.write_sema]
+                .into_iter()
+                .all(free)
+            && self.writers.is_pristine()
     }
 
     /// Is anybody in? A hint.

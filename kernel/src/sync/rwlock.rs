@@ -10,7 +10,12 @@ use core::{
     ops::{Deref, DerefMut},
 };
 
-use super::{RawRwLock, reads};
+use super::{
+    RawRwLock,
+    limit::{Limit, Patience},
+    reads,
+};
+use crate::time::{Duration, Instant};
 
 /// A value that many goroutines may read or one may write; the others park. A waiting writer goes before readers that
 /// come after it.
@@ -140,6 +145,84 @@ impl<T: ?Sized> RwLock<T> {
     #[inline]
     pub fn try_write(&self) -> Option<RwLockWriteGuard<'_, T>> {
         self.raw.try_write().then(|| {
+            self.raw.note_guard();
+            self.writer()
+        })
+    }
+
+    /// Locks for reading, waiting for at most `d`, in the order of arrival of those who want to write.
+    ///
+    /// # Panics
+    /// As [`read`](Self::read).
+    ///
+    /// ```
+    /// use burrow::{sync::RwLock, time::Duration};
+    /// let l = RwLock::new(5);
+    /// let w = l.write();
+    /// assert!(l.try_read_for(Duration::from_millis(1)).is_none());
+    /// # drop(w);
+    /// ```
+    pub fn try_read_for(&self, d: Duration) -> Option<RwLockReadGuard<'_, T>> {
+        self.read_within(Limit::after(d))
+    }
+
+    /// Locks for reading, waiting until `deadline` at most. See [`try_read_for`](Self::try_read_for).
+    ///
+    /// ```
+    /// use burrow::{sync::RwLock, time::{Duration, Instant}};
+    /// let l = RwLock::new(5);
+    /// assert!(l.try_read_until(Instant::now() + Duration::from_millis(1)).is_some());
+    /// ```
+    pub fn try_read_until(&self, deadline: Instant) -> Option<RwLockReadGuard<'_, T>> {
+        self.read_within(Limit::until(deadline))
+    }
+
+    pub(super) fn read_within(&self, patience: impl Patience) -> Option<RwLockReadGuard<'_, T>> {
+        self.raw.read_within(patience).then(|| {
+            reads::begin(&self.raw);
+            self.reader()
+        })
+    }
+
+    /// Locks for writing, waiting for at most `d`. New readers are not stopped
+    /// meanwhile, so they may keep it out.
+    ///
+    /// # Panics
+    /// As [`write`](Self::write).
+    ///
+    /// ```
+    /// use burrow::{sync::RwLock, time::Duration};
+    /// let l = RwLock::new(5);
+    /// let r = l.read();
+    /// let theirs = burrow::scope(|s| {
+    ///     s.spawn(|| l.try_write_for(Duration::from_millis(1)).is_some()).join().unwrap()
+    /// });
+    /// assert!(!theirs && l.try_read().is_some());
+    /// # drop(r);
+    /// ```
+    pub fn try_write_for(&self, d: Duration) -> Option<RwLockWriteGuard<'_, T>> {
+        self.write_within(Limit::after(d))
+    }
+
+    /// Locks for writing, waiting until `deadline` at most. See [`try_write_for`](Self::try_write_for).
+    ///
+    /// ```
+    /// use burrow::{sync::RwLock, time::{Duration, Instant}};
+    /// let l = RwLock::new(5);
+    /// let w = l.write();
+    /// let theirs = burrow::scope(|s| s.spawn(|| l.try_write_until(Instant::now()).is_some()).join().unwrap());
+    /// assert!(!theirs);
+    /// # drop(w);
+    /// ```
+    pub fn try_write_until(&self, deadline: Instant) -> Option<RwLockWriteGuard<'_, T>> {
+        self.write_within(Limit::until(deadline))
+    }
+
+    pub(super) fn write_within(&self, patience: impl Patience) -> Option<RwLockWriteGuard<'_, T>> {
+        if reads::TRACKED && reads::mine(&self.raw) {
+            panic!("sync: deadlock: write lock of a RwLock that this goroutine holds for reading");
+        }
+        self.raw.write_within(patience).then(|| {
             self.raw.note_guard();
             self.writer()
         })

@@ -1,27 +1,43 @@
 //! `Semaphore`: a number of permits that goroutines take several at a time, first come, first served.
 //!
-//! Who cannot be served at once queues with a channel of its own; whoever gives permits back serves the queue from
+//! Who cannot be served at once queues with a word of its own; whoever gives permits back serves the queue from
 //! the front, as far as they reach, and stops at the first that wants more than there is: a big request is not
 //! overtaken for ever by small ones. A newcomer is served at once only if nobody queues.
 //!
-//! The channel makes the wait cancellable: [`Semaphore::acquire_unless`] selects between it and any other. A waiter
-//! that gives up takes itself off the queue under the mutex; if it was served in the meantime it gives the permits
-//! back. Either way it then serves the queue, for it may have stood in front of smaller requests.
+//! Each request has a word in the semaphore table, on which its goroutine sleeps: so it may wait for ever, until a
+//! deadline, or until a context ends (`limit`). (Or a channel, where it waits beside another one.) Who gives up takes the request off the queue under the mutex; if it was
+//! served in the meantime it gives the permits back. Either way it then serves the queue, for it may have stood in
+//! front of smaller requests.
 #![forbid(unsafe_code)]
 
-use alloc::collections::VecDeque;
+use alloc::{collections::VecDeque, sync::Arc};
 use core::fmt;
 
-use super::Mutex;
+use super::{
+    Mutex,
+    limit::{Forever, Limit, Patience},
+    sema,
+};
 use crate::{
     chan::{Chan, Receiver, chan},
+    sched::WaitReason,
     select,
+    shim::AtomicU32,
+    time::Duration,
 };
 
 struct Request {
     number: u64,
     n: usize,
-    served: Chan<()>,
+    served: Served,
+}
+
+/// Where its goroutine waits.
+#[derive(Clone)]
+enum Served {
+    Word(Arc<AtomicU32>),
+    /// Beside another channel.
+    Chan(Chan<()>),
 }
 
 struct State {
@@ -31,12 +47,15 @@ struct State {
 }
 
 impl State {
-    /// Serves the queue from the front. The channels have room for one value each: nothing waits here.
+    /// Serves the queue from the front. Nothing waits here.
     fn serve(&mut self) {
         while self.queue.front().is_some_and(|r| r.n <= self.free) {
             if let Some(r) = self.queue.pop_front() {
                 self.free -= r.n;
-                let _ = r.served.try_send(()); // empty until now
+                match r.served {
+                    Served::Word(w) => sema::release(&w, false),
+                    Served::Chan(c) => _ = c.try_send(()), // empty until now
+                }
             }
         }
     }
@@ -93,9 +112,39 @@ impl Semaphore {
             "sync: {n} permits of a semaphore of {}",
             self.size
         );
-        if let Some((_, served)) = self.request(n) {
-            served.recv();
+        self.acquire_within(n, Forever);
+    }
+
+    /// As [`acquire`](Self::acquire), for `d` at most. Did it get the permits? More than there are altogether it never gets.
+    ///
+    /// ```
+    /// use burrow::{sync::Semaphore, time::Duration};
+    /// let s = Semaphore::new(1);
+    /// assert!(s.try_acquire_for(1, Duration::ZERO));
+    /// assert!(!s.try_acquire_for(1, Duration::from_millis(1)));
+    /// ```
+    pub fn try_acquire_for(&self, n: usize, d: Duration) -> bool {
+        self.acquire_within(n, Limit::after(d))
+    }
+
+    /// Takes `n` permits, unless the patience ends first: `false`.
+    pub(super) fn acquire_within(&self, n: usize, patience: impl Patience) -> bool {
+        if n > self.size {
+            // Never: a word that nobody releases.
+            return patience.acquire(&AtomicU32::new(0), WaitReason::SemaAcquire);
         }
+        if self.try_acquire(n) {
+            return true;
+        }
+        let word = Arc::new(AtomicU32::new(0));
+        let Some(number) = self.request(n, || Served::Word(word.clone())) else {
+            return true;
+        };
+        let ours = patience.acquire(&word, WaitReason::SemaAcquire);
+        if !ours {
+            self.give_up(number, n);
+        }
+        ours
     }
 
     /// As [`acquire`](Self::acquire), but gives up when `done` has a value or is closed. Did it get the permits? More
@@ -115,7 +164,11 @@ impl Semaphore {
             done.recv();
             return false;
         }
-        let Some((number, served)) = self.request(n) else {
+        if self.try_acquire(n) {
+            return true;
+        }
+        let served = chan(1);
+        let Some(number) = self.request(n, || Served::Chan(served.clone())) else {
             return true;
         };
         select! {
@@ -128,21 +181,20 @@ impl Semaphore {
     }
 
     /// Takes them at once, or queues.
-    fn request(&self, n: usize) -> Option<(u64, Chan<()>)> {
+    fn request(&self, n: usize, served: impl FnOnce() -> Served) -> Option<u64> {
         let mut s = self.state.lock();
         if s.queue.is_empty() && n <= s.free {
             s.free -= n;
             return None;
         }
-        let served = chan(1);
         s.requests += 1;
         let number = s.requests;
         s.queue.push_back(Request {
             number,
             n,
-            served: served.clone(),
+            served: served(),
         });
-        Some((number, served))
+        Some(number)
     }
 
     fn give_up(&self, number: u64, n: usize) {

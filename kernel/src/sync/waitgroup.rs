@@ -4,15 +4,22 @@
 //! zero and so many wait" is one atomic answer. Whoever brings the counter to zero clears the word and wakes
 //! them all. Misuse that Go only documents panics here as far as it can be seen: a negative counter, `add` from
 //! zero while others wait, and reuse before an earlier `wait` has returned.
+//!
+//! A waiter whose patience ended (`limit`) takes itself off the number of waiters, but only while the counter is above
+//! zero: at zero the last member is about to wake as many as it read there. Then it is done anyway, and a permit on its way.
 #![forbid(unsafe_code)]
 
 use alloc::sync::Arc;
 use core::fmt;
 
-use super::sema;
+use super::{
+    limit::{Forever, Limit, Patience},
+    sema,
+};
 use crate::{
     sched::{self, WaitReason},
     shim::{AtomicU32, AtomicU64, Ordering},
+    time::Duration,
 };
 
 /// Waits for a group of goroutines.
@@ -135,15 +142,38 @@ impl WaitGroup {
         crate::lock::might_sleep();
         let old = self.state.load(Ordering::Acquire); // pairs with the Release half in `add`
         if counter(old) != 0 {
-            self.wait_slow(old);
+            self.wait_slow(old, Forever);
         }
     }
 
+    /// Waits until all are done, for `d` at most. Are they?
+    ///
+    /// # Panics
+    /// As [`wait`](Self::wait).
+    ///
+    /// ```
+    /// use burrow::{sync::WaitGroup, time::Duration};
+    /// let wg = WaitGroup::new();
+    /// wg.add(1);
+    /// assert!(!wg.wait_timeout(Duration::from_millis(1)));
+    /// wg.done();
+    /// assert!(wg.wait_timeout(Duration::ZERO));
+    /// ```
+    pub fn wait_timeout(&self, d: Duration) -> bool {
+        self.wait_within(Limit::after(d))
+    }
+
+    /// Waits until all are done, unless the patience ends first: `false`.
+    pub(super) fn wait_within(&self, patience: impl Patience) -> bool {
+        let old = self.state.load(Ordering::Acquire); // as in `wait`
+        counter(old) == 0 || self.wait_slow(old, patience)
+    }
+
     #[inline(never)]
-    fn wait_slow(&self, mut old: u64) {
+    fn wait_slow<P: Patience>(&self, mut old: u64, patience: P) -> bool {
         loop {
             if counter(old) == 0 {
-                return;
+                return true;
             }
             match self
                 .state
@@ -153,10 +183,32 @@ impl WaitGroup {
                 Err(now) => old = now,
             }
         }
-        sema::acquire(&self.sema, false, WaitReason::WaitGroupWait);
+        if !patience.acquire(&self.sema, WaitReason::WaitGroupWait) {
+            if self.leave() {
+                return false;
+            }
+            sema::acquire(&self.sema, false, WaitReason::WaitGroupWait); // it is on its way
+        }
         if self.state.load(Ordering::Acquire) != 0 {
             panic!("sync: WaitGroup is reused before previous wait has returned");
         }
+        true
+    }
+
+    /// One waiter less. `false`: all are done, and a permit for this one is on its way, or here.
+    fn leave(&self) -> bool {
+        let mut old = self.state.load(Ordering::Relaxed);
+        // not a spin: each round somebody else has made progress
+        while counter(old) != 0 && old as u32 != 0 {
+            match self
+                .state
+                .compare_exchange_weak(old, old - 1, Ordering::Relaxed, Ordering::Relaxed)
+            {
+                Ok(_) => return true,
+                Err(now) => old = now,
+            }
+        }
+        false
     }
 
     /// Starts `f` as a goroutine of the group; it is done when `f` ends, however it ends.
@@ -187,6 +239,12 @@ impl WaitGroup {
     pub(super) fn finish_and_reuse(&self) {
         self.state.store(ONE, Ordering::Release); // pairs with the Acquire load in `wait`
         sema::release(&self.sema, false);
+    }
+
+    /// No member, no waiter, no permit left over.
+    #[cfg(loom)]
+    pub(super) fn is_pristine(&self) -> bool {
+        self.state.load(Ordering::Relaxed) == 0 && self.sema.load(Ordering::Relaxed) == 0
     }
 
     /// How many are not done yet.

@@ -1,14 +1,108 @@
-//! Locks and contexts: a group that ends one, a semaphore that listens to one.
+//! Locks and contexts: a group that ends one, waits that listen to one.
 //!
 //! The one file of this room that knows of contexts, which are made of what the room offers: everything goes through seams that
-//! need none, [`Group::with_stop`] and [`Semaphore::acquire_unless`].
+//! need none, [`Group::with_stop`] and [`Stop`].
 #![forbid(unsafe_code)]
 
-use alloc::string::ToString;
+use alloc::{boxed::Box, string::ToString};
 use core::fmt::Display;
 
-use super::{Semaphore, errgroup::Group};
+use super::{
+    Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, Semaphore, WaitGroup,
+    errgroup::Group,
+    limit::{Limit, Stop},
+};
 use crate::context::{Canceled, Cause, Context, Error};
+
+impl Stop for Context {
+    fn is_over(&self) -> bool {
+        self.err().is_some()
+    }
+
+    fn on_end(&self, f: Box<dyn FnOnce() + Send>) -> Box<dyn FnOnce()> {
+        let off = self.after_func(f);
+        Box::new(move || _ = off.stop())
+    }
+}
+
+/// Waits as long as `ctx` lives; not at all if it has ended.
+fn within<T>(ctx: &Context, wait: impl FnOnce(Limit<'_>) -> Option<T>) -> Result<T, Error> {
+    match ctx.err() {
+        Some(e) => Err(e),
+        None => wait(Limit::stopped_by(ctx)).ok_or_else(|| ctx.err().unwrap_or(Canceled)),
+    }
+}
+
+impl<T: ?Sized> Mutex<T> {
+    /// As [`lock`](Self::lock), but gives up when `ctx` ends; if it has ended already nothing is locked.
+    ///
+    /// # Errors
+    /// How the context ended.
+    ///
+    /// ```
+    /// use burrow::{context::{Context, DeadlineExceeded}, sync::Mutex, time::Duration};
+    /// let m = Mutex::new(1);
+    /// let (ctx, cancel) = Context::background().with_timeout(Duration::from_millis(2));
+    /// let guard = m.lock_ctx(&ctx).unwrap();
+    /// assert_eq!(m.lock_ctx(&ctx).err(), Some(DeadlineExceeded));
+    /// # drop(guard); cancel();
+    /// ```
+    pub fn lock_ctx(&self, ctx: &Context) -> Result<MutexGuard<'_, T>, Error> {
+        within(ctx, |l| self.lock_within(l))
+    }
+}
+
+impl<T: ?Sized> RwLock<T> {
+    /// As [`read`](Self::read), but gives up when `ctx` ends; if it has ended already nothing is locked.
+    ///
+    /// # Errors
+    /// How the context ended.
+    ///
+    /// ```
+    /// use burrow::{context::Context, sync::RwLock};
+    /// let l = RwLock::new(5);
+    /// assert_eq!(*l.read_ctx(&Context::background()).unwrap(), 5);
+    /// ```
+    pub fn read_ctx(&self, ctx: &Context) -> Result<RwLockReadGuard<'_, T>, Error> {
+        within(ctx, |l| self.read_within(l))
+    }
+
+    /// As [`write`](Self::write), but gives up when `ctx` ends; if it has ended already nothing is locked.
+    ///
+    /// # Errors
+    /// How the context ended.
+    ///
+    /// ```
+    /// use burrow::{context::{Canceled, Context}, sync::RwLock};
+    /// let l = RwLock::new(5);
+    /// let (ctx, cancel) = Context::background().with_cancel();
+    /// *l.write_ctx(&ctx).unwrap() += 1;
+    /// cancel();
+    /// assert_eq!(l.write_ctx(&ctx).err(), Some(Canceled));
+    /// ```
+    pub fn write_ctx(&self, ctx: &Context) -> Result<RwLockWriteGuard<'_, T>, Error> {
+        within(ctx, |l| self.write_within(l))
+    }
+}
+
+impl WaitGroup {
+    /// As [`wait`](Self::wait), but gives up when `ctx` ends; if it has ended already it does not wait.
+    ///
+    /// # Errors
+    /// How the context ended.
+    ///
+    /// ```
+    /// use burrow::{context::{Context, DeadlineExceeded}, sync::WaitGroup, time::Duration};
+    /// let wg = WaitGroup::new();
+    /// wg.add(1);
+    /// let (ctx, cancel) = Context::background().with_timeout(Duration::from_millis(2));
+    /// assert_eq!(wg.wait_ctx(&ctx), Err(DeadlineExceeded));
+    /// # cancel();
+    /// ```
+    pub fn wait_ctx(&self, ctx: &Context) -> Result<(), Error> {
+        within(ctx, |l| self.wait_within(l).then_some(()))
+    }
+}
 
 impl<E: Display + Send + 'static> Group<E> {
     /// A group, and a context derived from `parent` that ends with the group: with its first error or panic, or when
@@ -53,10 +147,6 @@ impl Semaphore {
     /// # s.release(1); cancel();
     /// ```
     pub fn acquire_ctx(&self, ctx: &Context, n: usize) -> Result<(), Error> {
-        match ctx.err() {
-            Some(e) => Err(e),
-            None if self.acquire_unless(n, &ctx.done()) => Ok(()),
-            None => Err(ctx.err().unwrap_or(Canceled)),
-        }
+        within(ctx, |l| self.acquire_within(n, l).then_some(()))
     }
 }

@@ -66,7 +66,11 @@ pub(crate) struct ChanTimer {
 /// A channel with a timer that is not running yet.
 pub(super) fn new_channel() -> Receiver<Instant> {
     let timer = Box::new(ChanTimer {
-        node: TimerNode::new(Fire::Call { begin, run }),
+        node: TimerNode::new(Fire::Call {
+            begin,
+            run,
+            awaited: Some(awaited),
+        }),
         chan: Cell::new(ptr::null()),
         generation: Cell::new(0),
         armed: Cell::new(false),
@@ -143,6 +147,17 @@ unsafe fn begin(node: NonNull<TimerNode>) -> Option<u64> {
     let t = unsafe { node.cast::<ChanTimer>().as_ref() };
     t.busy.fetch_add(1, Ordering::Relaxed);
     Some(t.generation.get())
+}
+
+/// Does anybody receive from the channel, or select on it?
+///
+/// # Safety
+/// 1. As for `begin`; nobody runs.
+unsafe fn awaited(node: NonNull<TimerNode>) -> bool {
+    // SAFETY: 1.
+    let t = unsafe { node.cast::<ChanTimer>().as_ref() };
+    // SAFETY: set before the timer was first started; who frees the channel takes its timer out of the heap first.
+    !unsafe { &*t.chan.get() }.core.receivers.looks_empty()
 }
 
 /// # Safety

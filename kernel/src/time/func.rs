@@ -46,6 +46,7 @@ pub(super) fn new(f: impl Fn() + Send + Sync + 'static) -> Func {
             node: TimerNode::new(Fire::Call {
                 begin,
                 run: fire::<F>,
+                awaited: None,
             }),
             lock: RawSpinLock::new(Rank::Waiters),
             at,

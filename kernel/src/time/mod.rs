@@ -11,6 +11,7 @@
 //! ```
 
 mod channel;
+mod frame;
 pub(crate) mod func;
 mod handle;
 mod heap;
@@ -24,6 +25,7 @@ pub(crate) mod timer;
 pub use core::time::Duration;
 
 pub(crate) use channel::ChanTimer;
+pub(crate) use frame::FrameTimer;
 pub use handle::{Ticker, Timer, after, after_func, tick};
 pub use heap::TimerHeap;
 pub use instant::Instant;

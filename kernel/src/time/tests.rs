@@ -59,7 +59,13 @@ fn cancelled_timers_do_not_fire() {
         Some(1)
     }
     let nodes: Vec<_> = (0..50)
-        .map(|_| TimerNode::new(Fire::Call { begin, run: bump }))
+        .map(|_| {
+            TimerNode::new(Fire::Call {
+                begin,
+                run: bump,
+                awaited: None,
+            })
+        })
         .collect();
     for n in &nodes {
         // SAFETY: 1. all are cancelled below.
@@ -80,7 +86,13 @@ fn timers_move_with_their_p() {
         None
     }
     let nodes: Vec<_> = (0..100)
-        .map(|_| TimerNode::new(Fire::Call { begin, run: nothing }))
+        .map(|_| {
+            TimerNode::new(Fire::Call {
+                begin,
+                run: nothing,
+                awaited: None,
+            })
+        })
         .collect();
     for (i, n) in nodes.iter().enumerate() {
         n.start_on(&A, i as u64 + 1);

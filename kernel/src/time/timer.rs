@@ -52,6 +52,8 @@ pub(crate) enum Fire {
         begin: unsafe fn(NonNull<TimerNode>) -> Option<u64>,
         /// On g0, no lock held; must not block.
         run: unsafe fn(NonNull<TimerNode>, u64),
+        /// Under the heap's lock: does anybody wait for that? `None`: it matters in itself.
+        awaited: Option<unsafe fn(NonNull<TimerNode>) -> bool>,
     },
 }
 
@@ -197,7 +199,7 @@ pub fn run_due(timers: &Timers, now: u64) -> Option<u64> {
                     true => wake[n] = unsafe { t.as_ref() }.complete_quietly(),
                     false => continue,
                 },
-                Fire::Call { begin, run } => {
+                Fire::Call { begin, run, .. } => {
                     // SAFETY: the node and its functions come as a pair; the lock is held and it just fired.
                     call = unsafe { begin(links.cast()) }.map(|told| (run, links.cast(), told));
                     if node.period.get() != 0 {
@@ -250,9 +252,34 @@ pub fn move_timers(from: &'static Timers, to: &'static Timers) {
     new.absorb(&mut old);
 }
 
-/// Does a goroutine of the user wait for one of these? (Deadlock detection.)
+/// Will one of these timers make a goroutine of the user run? (Deadlock detection: nothing runs meanwhile.)
+///
+/// Sleepers, limits on waits and functions do. A timer that sends on a channel does only if somebody receives from that or
+/// selects on it; else a forgotten `Ticker` would hide every deadlock. (Go keeps such a timer out of the heap as long as nobody
+/// waits on its channel. That makes each receive and each `select!` start and stop timers; here the question is asked when
+/// it matters, once, on a machine with nothing else to do.) Looks at a few thousand of them: with more, it says yes.
 pub fn has_user_timers(timers: &Timers) -> bool {
-    timers.lock().user_timers() != 0
+    const MANY: usize = 4096;
+    let heap = timers.lock();
+    if heap.user_timers() == 0 {
+        return false;
+    }
+    let (mut left, mut found) = (MANY, false);
+    heap.for_each(|links| {
+        left = left.saturating_sub(1);
+        if found || left == 0 {
+            return;
+        }
+        // SAFETY: as in `run_due`.
+        let node = unsafe { links.cast::<TimerNode>().as_ref() };
+        found = !TimerHeap::is_system(&node.links)
+            && match node.fire.get() {
+                // SAFETY: the node and its functions come as a pair; the lock is held.
+                Fire::Call { awaited: Some(f), .. } => unsafe { f(links.cast()) },
+                _ => true,
+            };
+    });
+    found || left == 0
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 #[cfg(not(loom))]
 mod lock_tests;
 #[cfg(loom)]
+mod loom_limits;
+#[cfg(loom)]
 mod loom_models;
 #[cfg(not(loom))]
 mod map_tests;

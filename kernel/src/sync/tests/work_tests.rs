@@ -11,7 +11,9 @@ use std::{
 };
 
 use crate::{
-    chan, goexit, recover, scope, spawn,
+    chan,
+    context::{Canceled, Context},
+    goexit, recover, scope, spawn,
     sync::{Pool, Semaphore, Snapshot, Value, errgroup, pool, singleflight},
 };
 
@@ -52,19 +54,22 @@ fn semaphore_serves_in_order() {
 
 #[test]
 fn semaphore_gives_up_and_lets_the_next_one_by() {
-    let (s, done) = (Semaphore::new(2), chan::<()>(0));
+    let s = Semaphore::new(2);
+    let (ctx, cancel) = Context::background().with_cancel();
     s.acquire(1);
     scope(|sc| {
-        let big = sc.spawn(|| s.acquire_unless(2, &done.receiver()));
+        let big = sc.spawn(|| s.acquire_ctx(&ctx, 2));
         a_while();
         let small = sc.spawn(|| s.acquire(1));
         a_while();
         assert!(!small.is_finished());
-        done.close();
-        assert!(!big.join().unwrap());
+        cancel();
+        assert_eq!(big.join().unwrap(), Err(Canceled));
         small.join().unwrap();
     });
-    assert!(!s.acquire_unless(9, &done.receiver()), "more than there are");
+    let soon = Duration::from_millis(1);
+    assert!(!s.try_acquire_for(9, soon), "more than there are");
+    assert_eq!(s.acquire_ctx(&ctx, 9), Err(Canceled));
     s.release(2);
     assert_eq!(s.available(), 2);
 }

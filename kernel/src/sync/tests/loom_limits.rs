@@ -1,0 +1,243 @@
+//! Models of waits that end early, against everything that could have ended them otherwise: release, hand-off, another's
+//! end. In each the deadline comes at any moment, or not at all: a thread fires what is in the heap by then.
+//!
+//! What they have in common: at the end nobody sleeps (loom would report it) and the lock is as new: no permit is left
+//! over, none is missing, no waiter is counted that has gone.
+#![forbid(unsafe_code)]
+
+use loom::{sync::Arc, thread};
+
+use crate::{
+    sched::{WaitReason, timer_heap},
+    shim::{AtomicU32, Ordering},
+    sync::{
+        Condvar, Mutex, RawMutex, RawRwLock, WaitGroup,
+        limit::{Limit, Patience, Stop},
+        mutex::STARVE,
+        sema,
+    },
+    time::{Duration, run_due},
+};
+
+/// Later than the clock of any model will ever be; `fire` fires it all the same.
+fn late() -> Limit<'static> {
+    Limit::at_ns(1 << 61)
+}
+
+fn model(f: impl Fn() + Sync + Send + 'static) {
+    bounded(2, f);
+}
+
+fn bounded(preemptions: usize, f: impl Fn() + Sync + Send + 'static) {
+    let mut b = loom::model::Builder::new();
+    b.preemption_bound = Some(preemptions);
+    b.check(f);
+}
+
+/// The deadlines of all who wait by now pass.
+fn fire() -> thread::JoinHandle<()> {
+    thread::spawn(|| _ = run_due(timer_heap(), u64::MAX >> 1))
+}
+
+#[test]
+fn loom_limited_permit_is_taken_or_left() {
+    model(|| {
+        let word = Arc::new(AtomicU32::new(0));
+        let w = word.clone();
+        let waiter = thread::spawn(move || late().acquire(&w, WaitReason::SemaAcquire));
+        let timer = fire();
+        sema::release(&word, false);
+        let left = u32::from(!waiter.join().unwrap());
+        assert_eq!(word.load(Ordering::Relaxed), left);
+        timer.join().unwrap();
+        assert!(timer_heap().lock().is_empty());
+    });
+}
+
+/// A permit that the limited waiter does not take goes to the other one.
+#[test]
+fn loom_limited_permit_goes_to_the_next() {
+    model(|| {
+        let word = Arc::new(AtomicU32::new(0));
+        let (a, b) = (word.clone(), word.clone());
+        let first = thread::spawn(move || {
+            if late().acquire(&a, WaitReason::SemaAcquire) {
+                sema::release(&a, false);
+            }
+        });
+        let second = thread::spawn(move || {
+            sema::acquire(&b, false, WaitReason::SemaAcquire);
+            sema::release(&b, false); // the first may still wait
+        });
+        let timer = fire();
+        sema::release(&word, false);
+        first.join().unwrap();
+        second.join().unwrap();
+        assert_eq!(word.load(Ordering::Relaxed), 1);
+        timer.join().unwrap();
+    });
+}
+
+/// Stops a wait by its hook, which comes whenever it likes.
+struct Stopper(std::sync::Mutex<Option<Box<dyn FnOnce() + Send>>>);
+
+impl Stop for Stopper {
+    fn is_over(&self) -> bool {
+        false
+    }
+
+    fn on_end(&self, f: Box<dyn FnOnce() + Send>) -> Box<dyn FnOnce()> {
+        *self.0.lock().unwrap() = Some(f);
+        Box::new(|| ())
+    }
+}
+
+#[test]
+fn loom_stopped_wait_takes_its_permit_or_leaves_it() {
+    model(|| {
+        let (word, stop) = (
+            Arc::new(AtomicU32::new(0)),
+            std::sync::Arc::new(Stopper(std::sync::Mutex::new(None))),
+        );
+        let (w, s) = (word.clone(), stop.clone());
+        let waiter = thread::spawn(move || Limit::stopped_by(&*s).acquire(&w, WaitReason::SemaAcquire));
+        let stopper = thread::spawn(move || {
+            let f = stop.0.lock().unwrap().take();
+            if let Some(f) = f {
+                f();
+            }
+        });
+        sema::release(&word, false);
+        let left = u32::from(!waiter.join().unwrap());
+        assert_eq!(word.load(Ordering::Relaxed), left);
+        stopper.join().unwrap();
+    });
+}
+
+fn mutex_model(starve: bool, holds: u32, plain: bool) {
+    // With a third goroutine the models are ten times as large: then one preemption less.
+    bounded(if plain { 1 } else { 2 }, move || {
+        STARVE.set(starve);
+        let m = Arc::new(RawMutex::new());
+        m.lock();
+        let theirs = m.clone();
+        let limited = thread::spawn(move || {
+            if theirs.lock_within(late()) {
+                theirs.unlock();
+            }
+        });
+        let third = plain.then(|| {
+            let theirs = m.clone();
+            thread::spawn(move || {
+                theirs.lock();
+                theirs.unlock();
+            })
+        });
+        let timer = fire();
+        m.unlock();
+        for _ in 1..holds {
+            m.lock();
+            m.unlock();
+        }
+        limited.join().unwrap();
+        if let Some(t) = third {
+            t.join().unwrap();
+        }
+        timer.join().unwrap();
+        assert!(m.is_pristine(), "{m:?}");
+        STARVE.set(false);
+    });
+}
+
+#[test]
+fn loom_mutex_limited_against_unlock() {
+    mutex_model(false, 2, false);
+}
+
+#[test]
+fn loom_mutex_limited_beside_another() {
+    mutex_model(false, 1, true);
+}
+
+/// Who slept once and lost the race makes the mutex starving; the next unlock hands it over, at the deadline or not.
+#[test]
+fn loom_mutex_limited_against_hand_off() {
+    mutex_model(true, 3, false);
+}
+
+#[test]
+fn loom_mutex_limited_beside_another_against_hand_off() {
+    mutex_model(true, 1, true);
+}
+
+#[test]
+fn loom_rwlock_reader_gives_up() {
+    model(|| {
+        let l = Arc::new(RawRwLock::new());
+        l.write();
+        let r = l.clone();
+        let reader = thread::spawn(move || {
+            if r.read_within(late()) {
+                r.unlock_read();
+            }
+        });
+        let timer = fire();
+        l.unlock_write();
+        l.write();
+        l.unlock_write();
+        reader.join().unwrap();
+        timer.join().unwrap();
+        assert!(l.is_pristine(), "{l:?}");
+    });
+}
+
+#[test]
+fn loom_wait_group_waiter_gives_up() {
+    model(|| {
+        let wg = Arc::new(WaitGroup::new());
+        wg.add(1);
+        let (a, b) = (wg.clone(), wg.clone());
+        let limited = thread::spawn(move || a.wait_within(late()));
+        let timer = fire();
+        let plain = thread::spawn(move || b.wait());
+        wg.done();
+        limited.join().unwrap();
+        plain.join().unwrap();
+        timer.join().unwrap();
+        assert!(wg.is_pristine(), "{wg:?}");
+    });
+}
+
+/// A notification is never spent on somebody who has gone: who got it passes it on, who did not leaves it to the other.
+#[test]
+fn loom_condvar_notification_is_not_spent_on_who_timed_out() {
+    model(|| {
+        let pair = Arc::new((Mutex::new(false), Condvar::new()));
+        let (a, b) = (pair.clone(), pair.clone());
+        let limited = thread::spawn(move || {
+            let guard = a.0.lock();
+            if *guard {
+                return;
+            }
+            let (guard, end) = a.1.wait_timeout(guard, Duration::from_secs(1 << 30));
+            drop(guard);
+            if !end.timed_out() {
+                a.1.notify_one();
+            }
+        });
+        let timer = fire();
+        let plain = thread::spawn(move || {
+            let mut guard = b.0.lock();
+            while !*guard {
+                guard = b.1.wait(guard);
+            }
+            drop(guard);
+            b.1.notify_one(); // the other may still wait
+        });
+        *pair.0.lock() = true;
+        pair.1.notify_one();
+        limited.join().unwrap();
+        plain.join().unwrap();
+        timer.join().unwrap();
+    });
+}
