@@ -68,6 +68,7 @@ fuzz: setup ## a million damaged frames through the network stack, on the host (
 	@FUZZ=$(or $(N),1000000) $(HOST_TEST)host -p burrow --lib --release net::wire_tests::fuzz
 
 test-runner: setup ## the test runner, tested with kernels that hang, reset, exit early, …
+	@tools/setup clients
 	@unset SMP MEM BOOT OPTS SEED DET MACHINE ICOUNT TIMEOUT; $(HOST_CARGO) test --quiet --manifest-path $(ROOT)/boot/Cargo.toml --target-dir $(ROOT)/target/boot
 
 golden: setup ## the heap's fast paths, instruction by instruction, against tests/golden (UPDATE=1 writes them)

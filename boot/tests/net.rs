@@ -1,97 +1,22 @@
 //! The network as a host sees it: real clients of Linux against guests, through QEMU's user network on 127.0.0.1.
 
+#[path = "support/guest.rs"]
+mod guest;
+
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{Shutdown, TcpListener, TcpStream, UdpSocket},
-    path::Path,
-    process::{Child, Command, Stdio},
     sync::Mutex,
     time::{Duration, Instant},
 };
+
+use guest::{Guest, build, free_port, runner};
 
 /// How long something may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One machine at a time: several starve each other on a small host.
 static ONE: Mutex<()> = Mutex::new(());
-
-/// Builds an example; returns the tree's root.
-fn build(example: &str) -> &'static Path {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("in the tree");
-    let status = Command::new("cargo")
-        .args(["build", "--quiet", "-p", "burrow-tests", "--example", example])
-        .current_dir(root)
-        .env_remove("CARGO_TARGET_DIR")
-        .env_remove("RUSTFLAGS")
-        .status()
-        .expect("cargo runs");
-    assert!(status.success(), "the example builds");
-    root
-}
-
-/// The host program, without parameters from outside.
-fn runner() -> Command {
-    let mut runner = Command::new(env!("CARGO_BIN_EXE_burrow-boot"));
-    for name in [
-        "SMP", "MEM", "SEED", "DET", "BOOT", "MACHINE", "ICOUNT", "TIMEOUT", "OPTS", "NET", "INTX", "PCAP",
-        "MONITOR",
-    ] {
-        runner.env_remove(name);
-    }
-    runner
-}
-
-/// A guest that runs an example with a port of the host leading to it.
-struct Guest {
-    machine: Child,
-    output: BufReader<std::process::ChildStdout>,
-}
-
-impl Guest {
-    fn boot(example: &str, net: &str, flags: &[&str]) -> Guest {
-        let root = build(example);
-        let mut runner = runner();
-        let mut machine = runner
-            .arg("run")
-            .arg(root.join("target/x86_64-burrow/debug/examples").join(example))
-            .args(["--timeout", "120", "--net", net])
-            .args(flags)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the runner starts");
-        let output = BufReader::new(machine.stdout.take().expect("piped"));
-        Guest { machine, output }
-    }
-
-    /// Reads until a line contains `text`; the runner's time limit ends a wait for what never comes.
-    fn says(&mut self, text: &str) {
-        let mut seen = String::new();
-        loop {
-            let from = seen.len();
-            let n = self.output.read_line(&mut seen).expect("text");
-            assert!(n > 0, "{text:?} never appeared in:\n{seen}");
-            if seen[from..].contains(text) {
-                return;
-            }
-        }
-    }
-}
-
-impl Drop for Guest {
-    fn drop(&mut self) {
-        let _ = self.machine.kill();
-        let _ = self.machine.wait();
-    }
-}
-
-fn free_port() -> u16 {
-    let l = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    l.local_addr().expect("bound").port()
-}
 
 /// QEMU accepts before the guest has an address: a connection counts once it echoes.
 fn connect(port: u16) -> TcpStream {
@@ -171,10 +96,9 @@ fn echo_on_microvm() {
 #[test]
 fn many_connections() {
     let _one = ONE.lock().unwrap_or_else(|e| e.into_inner());
-    let root = build("net_bench");
     let out = runner()
         .arg("net-scale")
-        .arg(root.join("target/x86_64-burrow/debug/examples/net_bench"))
+        .arg(build("net_bench"))
         .env("CONNS", "500")
         .output()
         .expect("the runner starts");

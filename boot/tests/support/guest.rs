@@ -3,9 +3,41 @@
 use std::{
     io::{BufRead, BufReader},
     net::TcpListener,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
+
+/// Builds an example, or the default kernel (`burrow`); returns the path of its ELF.
+pub(crate) fn build(example: &str) -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("in the tree");
+    let (kind, dir) = match example {
+        "burrow" => ("--bin", ""),
+        _ => ("--example", "examples"),
+    };
+    let status = Command::new("cargo")
+        .args(["build", "--quiet", "-p", "burrow-tests", kind, example])
+        .current_dir(root)
+        .env_remove("CARGO_TARGET_DIR")
+        .env_remove("RUSTFLAGS")
+        .status()
+        .expect("cargo runs");
+    assert!(status.success(), "the example builds");
+    root.join("target/x86_64-burrow/debug").join(dir).join(example)
+}
+
+/// The host program, without parameters from outside.
+pub(crate) fn runner() -> Command {
+    let mut runner = Command::new(env!("CARGO_BIN_EXE_burrow-boot"));
+    for name in [
+        "SMP", "MEM", "SEED", "DET", "BOOT", "MACHINE", "ICOUNT", "TIMEOUT", "OPTS", "NET", "INTX", "PCAP",
+        "MONITOR",
+    ] {
+        runner.env_remove(name);
+    }
+    runner
+}
 
 /// A guest that runs an example with a port of the host leading to it.
 pub(crate) struct Guest {
@@ -14,31 +46,12 @@ pub(crate) struct Guest {
 }
 
 impl Guest {
-    /// Builds and boots it (or the default kernel, `burrow`); `net` as in `NET=`.
+    /// Builds and boots it; `net` as in `NET=`.
     pub(crate) fn boot(example: &str, net: &str, flags: &[&str]) -> Guest {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .parent()
-            .expect("in the tree");
-        let default = example == "burrow";
-        let kind = if default { "--bin" } else { "--example" };
-        let dir = if default { "" } else { "examples" };
-        let status = Command::new("cargo")
-            .args(["build", "--quiet", "-p", "burrow-tests", kind, example])
-            .current_dir(root)
-            .env_remove("CARGO_TARGET_DIR")
-            .env_remove("RUSTFLAGS")
-            .status()
-            .expect("cargo runs");
-        assert!(status.success(), "the example builds");
-        let mut runner = Command::new(env!("CARGO_BIN_EXE_burrow-boot"));
-        for name in [
-            "SMP", "MEM", "SEED", "DET", "BOOT", "MACHINE", "ICOUNT", "TIMEOUT", "OPTS", "NET", "INTX",
-        ] {
-            runner.env_remove(name);
-        }
-        let mut machine = runner
+        let elf = build(example);
+        let mut machine = runner()
             .arg("run")
-            .arg(root.join("target/x86_64-burrow/debug").join(dir).join(example))
+            .arg(elf)
             .args(["--timeout", "120", "--net", net])
             .args(flags)
             .stdin(Stdio::piped())
