@@ -62,6 +62,25 @@ fn builders_name_and_size() {
     assert!(Builder::new().stack_size(2 << 30).spawn(|| ()).is_err());
 }
 
+/// The spawner is often preempted in `spawn`, its goroutine made. That may have ended, and its G be another's, before
+/// it goes on.
+#[burrow::test]
+fn a_handle_has_the_number_of_its_own_goroutine() {
+    let before = burrow::debug::set_slice_ns(20_000);
+    burrow::scope(|s| {
+        for _ in 0..8 {
+            s.spawn(|| {
+                for _ in 0..2000 {
+                    let handle = burrow::spawn(runtime::goid);
+                    let id = handle.id();
+                    assert_eq!(handle.join().ok(), Some(id));
+                }
+            });
+        }
+    });
+    burrow::debug::set_slice_ns(before);
+}
+
 #[burrow::test]
 fn a_name_shows_in_dumps() {
     let gate = chan::<()>(0);

@@ -16,10 +16,12 @@ mod host_loom;
 mod host_timer;
 #[cfg(test)]
 mod idle;
+mod join;
 #[cfg(test)]
 mod keeper;
 mod reason;
 pub mod runq;
+mod scope;
 #[path = "host_spawn.rs"]
 mod spawn;
 mod state;
@@ -31,14 +33,16 @@ use std::{
 };
 
 pub(crate) use api::go_raw;
-pub use api::{Builder, JoinHandle, Scope, ScopedJoinHandle, go, scope, spawn};
+pub use api::{Builder, go, spawn};
 pub(crate) use host_timer::{live_timers, now_ns, timer_armed, timer_heap};
+pub use join::JoinHandle;
 #[cfg(loom)]
 use loom::{
     sync::{Condvar, Mutex},
     thread,
 };
 pub use reason::WaitReason;
+pub use scope::{Scope, ScopedJoinHandle, scope};
 #[cfg(all(test, loom))]
 pub(crate) use spawn::NO_MEMORY;
 pub use spawn::SpawnError;

@@ -2,10 +2,16 @@
 
 use std::{fmt, panic::Location};
 
-use super::{GPtr, current};
+use super::current;
 use crate::panic::{Unwound, catch};
 
 /// Why a goroutine could not be started.
+///
+/// ```
+/// let e = burrow::Builder::new().stack_size(2 << 30).spawn(|| ()).unwrap_err();
+/// assert_eq!(e, burrow::SpawnError::StackTooLarge);
+/// assert_eq!(e.to_string(), "stack size above 1 GiB");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SpawnError {
     /// No memory for the goroutine or its stack.
@@ -40,12 +46,12 @@ std::thread_local! {
     pub(crate) static NO_MEMORY: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
 }
 
-/// Starts a goroutine that runs `f`. A panic that leaves it ends the program, as `go` says.
+/// Starts a goroutine that runs `f` and returns its number. A panic that leaves it ends the program, as `go` says.
 pub(crate) fn start<F: FnOnce() + Send>(
     f: F,
     how: How<'_>,
     _: &'static Location<'static>,
-) -> Result<GPtr, SpawnError> {
+) -> Result<u64, SpawnError> {
     if how.stack_size.is_some_and(|n| n > 1 << 30) {
         return Err(SpawnError::StackTooLarge);
     }
@@ -65,10 +71,10 @@ pub(crate) fn start<F: FnOnce() + Send>(
 
 /// SAFETY of the two below: as on metal, a goroutine's closure may borrow; `scope` joins before the borrow ends.
 #[cfg(not(loom))]
-fn launch<'a>(run: Box<dyn FnOnce() + Send + 'a>, how: How<'_>) -> Result<GPtr, SpawnError> {
+fn launch<'a>(run: Box<dyn FnOnce() + Send + 'a>, how: How<'_>) -> Result<u64, SpawnError> {
     let (tell, told) = std::sync::mpsc::sync_channel(1);
     let run = move || {
-        let _ = tell.send(current()); // nobody listens if the creator died
+        let _ = tell.send(current().id()); // nobody listens if the creator died
         run();
     };
     let mut b = std::thread::Builder::new();
@@ -81,9 +87,9 @@ fn launch<'a>(run: Box<dyn FnOnce() + Send + 'a>, how: How<'_>) -> Result<GPtr, 
 }
 
 #[cfg(loom)]
-fn launch<'a>(run: Box<dyn FnOnce() + Send + 'a>, _: How<'_>) -> Result<GPtr, SpawnError> {
+fn launch<'a>(run: Box<dyn FnOnce() + Send + 'a>, _: How<'_>) -> Result<u64, SpawnError> {
     // SAFETY: what the closure borrows outlives the goroutine: see above.
     let run = unsafe { core::mem::transmute::<Box<dyn FnOnce() + Send + 'a>, Box<dyn FnOnce() + Send>>(run) };
     loom::thread::spawn(run);
-    Ok(current()) // models do not ask for ids
+    Ok(current().id()) // models do not ask for ids
 }

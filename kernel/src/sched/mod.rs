@@ -22,6 +22,7 @@ pub(crate) mod g;
 mod global;
 pub(crate) mod grow;
 pub(crate) mod idle;
+mod join;
 mod keeper;
 mod m;
 mod opts;
@@ -35,6 +36,7 @@ mod reason;
 pub(crate) mod reclaimer;
 pub mod runq;
 pub(crate) mod scavenger;
+mod scope;
 mod spawn;
 pub(crate) mod start;
 mod state;
@@ -45,15 +47,17 @@ pub(crate) mod world;
 
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-pub use api::{Builder, JoinHandle, Scope, ScopedJoinHandle, go, scope, spawn};
+pub use api::{Builder, go, spawn};
 pub(crate) use api::{go_raw, go_system};
 pub(crate) use find::poll_network_soon;
 pub use g::{G, GPtr};
+pub use join::JoinHandle;
 pub use osthread::{lock_os_thread, unlock_os_thread};
 pub use park::{park, park_unlock, ready, yield_now};
 pub(crate) use park::{park_for, park_unlock_for, ready_all, worth_spinning};
 pub use profile::{Profile, ProfileRow};
 pub use reason::WaitReason;
+pub use scope::{Scope, ScopedJoinHandle, scope};
 pub use spawn::SpawnError;
 pub(crate) use spawn::{for_each_g, ids_below};
 pub use state::GState;
@@ -106,6 +110,10 @@ pub fn rand32() -> u32 {
 }
 
 /// The boot seed all randomness comes from.
+///
+/// ```
+/// assert_eq!(burrow::runtime::seed(), burrow::runtime::seed());
+/// ```
 #[inline]
 pub fn seed() -> u64 {
     SEED.load(Ordering::Relaxed)

@@ -30,7 +30,7 @@ static SLEEPER: AtomicPtr<G> = AtomicPtr::new(ptr::null_mut());
 static LAST_ROUND: AtomicU64 = AtomicU64::new(0);
 
 /// Starts it. Once, at boot.
-pub(super) fn start() -> Result<GPtr, SpawnError> {
+pub(super) fn start() -> Result<u64, SpawnError> {
     let how = How {
         system: true,
         name: Some("reclaimer"),

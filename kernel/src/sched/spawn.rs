@@ -46,6 +46,12 @@ const LOCAL_DEAD: u32 = 64;
 const SLAB: usize = 4096 * 4 / size_of::<G>();
 
 /// Why a goroutine could not be started.
+///
+/// ```
+/// let e = burrow::Builder::new().stack_size(2 << 30).spawn(|| ()).unwrap_err();
+/// assert_eq!(e, burrow::SpawnError::StackTooLarge);
+/// assert_eq!(e.to_string(), "stack size above 1 GiB");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SpawnError {
     /// No memory for the goroutine or its stack.
@@ -277,14 +283,14 @@ extern "C-unwind" fn entry<F: FnOnce() + Send>(arg: *mut ()) {
     exit_current();
 }
 
-/// Starts a goroutine that runs `f`. `f` must not unwind except by panicking the program (`go`) or inside
-/// its own catch (`spawn`).
+/// Starts a goroutine that runs `f` and returns its number. `f` must not unwind except by panicking the program (`go`)
+/// or inside its own catch (`spawn`).
 #[inline]
 pub(crate) fn start<F: FnOnce() + Send>(
     f: F,
     how: How<'_>,
     at: &'static Location<'static>,
-) -> Result<GPtr, SpawnError> {
+) -> Result<u64, SpawnError> {
     if size_of::<F>() > INLINE_CLOSURE || align_of::<F>() > 16 {
         let b = crate::mem::try_box(f).map_err(|_| SpawnError::OutOfMemory)?;
         return start_small(b, how, at);
@@ -296,7 +302,7 @@ fn start_small<F: FnOnce() + Send>(
     f: F,
     how: How<'_>,
     at: &'static Location<'static>,
-) -> Result<GPtr, SpawnError> {
+) -> Result<u64, SpawnError> {
     let mut f = ManuallyDrop::new(f);
     arch::preempt_disable();
     let core = percpu::this();
@@ -325,7 +331,7 @@ fn start_without_p<F: FnOnce() + Send>(
     f: F,
     how: How<'_>,
     at: &'static Location<'static>,
-) -> Result<GPtr, SpawnError> {
+) -> Result<u64, SpawnError> {
     super::syscall::require_p();
     start_small(f, how, at)
 }
@@ -337,7 +343,7 @@ fn start_on<F: FnOnce() + Send>(
     f: &ManuallyDrop<F>,
     how: How<'_>,
     at: &'static Location<'static>,
-) -> Result<GPtr, SpawnError> {
+) -> Result<u64, SpawnError> {
     let g = match p {
         Some(p) => take_dead(p)?,
         None => take_dead_orphan()?,
@@ -392,7 +398,8 @@ fn start_on<F: FnOnce() + Send>(
         }
         None => super::global::push_one(g),
     }
-    Ok(g)
+    // Not `g.id()`: it may have run and ended by now, and be another goroutine.
+    Ok(id)
 }
 
 #[cold]
