@@ -394,20 +394,21 @@ fn very_many_live_timers() {
 #[burrow::test]
 fn an_idle_machine_takes_one_interrupt_for_a_deadline() {
     let count = || runtime::sched_stats().timer_interrupts;
-    // (A one-shot whose clock is not quite the TSC's comes a little early, and once more for the rest: not within 100 ms.)
-    let best = (0..10)
-        .map(|_| {
-            time::sleep(20 * MS); // whatever went on before calms down
-            let before = count();
-            time::sleep(100 * MS);
-            count() - before
-        })
-        .min();
     // (With `chaos` a running goroutine is interrupted all the time, here before it sleeps and after it woke.)
-    let chaos = burrow::opts::get("chaos").map_or(0, |_| 30);
+    let most = burrow::opts::get("chaos").map_or(1, |_| 31);
+    let mut seen = Vec::new();
+    // Not each time: the tests' watchdog looks once a second, and a core that watches others may look once more, 10 ms after
+    // all have become idle.
+    while seen.len() < 20 && seen.last().is_none_or(|&n| n > most) {
+        time::sleep(25 * MS); // whatever went on before calms down
+        let before = count();
+        time::sleep(500 * MS);
+        seen.push(count() - before);
+    }
+    let last = seen[seen.len() - 1];
     assert!(
-        best.is_some_and(|n| n >= 1 && n <= 1 + chaos),
-        "{best:?} timer interrupts in a sleep of 100 ms"
+        last >= 1 && last <= most,
+        "{seen:?} timer interrupts in sleeps of half a second"
     );
 }
 
