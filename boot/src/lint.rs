@@ -55,6 +55,7 @@ const ROOMS: &[&str] = &[
     "kernel/src/sync/limit.rs",
     "kernel/src/sync/tests/mod.rs",
     "kernel/src/sync/tests/loom_models.rs",
+    "kernel/src/sync/tests/loom_limits.rs",
     "kernel/src/time/tests.rs",
     // The scheduler: what owns a G's memory, switches stacks, or runs on g0 behind a goroutine's back.
     "kernel/src/sched/api.rs",

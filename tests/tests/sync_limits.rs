@@ -182,9 +182,110 @@ fn rwlock_readers_go_on_when_the_writer_gives_up() {
         for r in readers {
             r.join().unwrap();
         }
+        assert!(l.try_read().is_some());
     });
     drop(first);
     assert!(l.try_write().is_some());
+}
+
+/// While it waits, a writer that may give up is a writer like every other: no new reader comes in, so it gets its turn
+/// however many come; and those who wait for it are in when its context ends.
+#[burrow::test]
+fn rwlock_a_writer_that_may_give_up_goes_before_new_readers() {
+    let (l, log) = (RwLock::new(()), Mutex::new(Vec::new()));
+    scope(|s| {
+        let first = l.read();
+        s.spawn(|| {
+            let _w = l.try_write_for(LONG).expect("an hour is enough");
+            log.lock().push("writer");
+        });
+        until(|| l.try_read().is_none());
+        for _ in 0..4 {
+            s.spawn(|| {
+                let _r = l.read();
+                log.lock().push("reader");
+            });
+        }
+        assert!(l.try_read_for(MS).is_none());
+        drop(first);
+    });
+    let log = log.into_inner();
+    assert_eq!((log[0], log.len()), ("writer", 5));
+
+    let (ctx, cancel) = Context::background().with_cancel();
+    let first = l.read();
+    scope(|s| {
+        let writer = s.spawn(|| l.write_ctx(&ctx).err());
+        until(|| l.try_read().is_none());
+        let readers: Vec<_> = (0..4).map(|_| s.spawn(|| drop(l.read()))).collect();
+        cancel();
+        assert_eq!(writer.join().unwrap(), Some(Canceled));
+        for r in readers {
+            r.join().unwrap();
+        }
+    });
+    drop(first);
+    assert!(l.try_write().is_some());
+}
+
+/// What a reader reads already it may read again while the writer between is one that gives up: that is a wait, no deadlock.
+#[burrow::test]
+fn rwlock_reading_again_beside_a_writer_that_gives_up() {
+    let l = RwLock::new(());
+    let first = l.read();
+    scope(|s| {
+        let writer = s.spawn(|| l.try_write_for(20 * MS).is_some());
+        until(|| l.try_read().is_none() || writer.is_finished());
+        drop(l.read());
+        assert!(!writer.join().unwrap());
+    });
+    drop(first);
+    assert!(l.try_write().is_some());
+}
+
+/// The last reader leaves, and the next ones come, at the very moment at which the writers' patience ends.
+#[burrow::test]
+fn rwlock_writers_give_up_at_the_last_moment() {
+    let (mut had, mut missed) = (0, 0);
+    for round in 0..400_u64 {
+        let (l, n) = (RwLock::new([0_u32; 2]), AtomicU32::new(0));
+        scope(|s| {
+            let first = l.read();
+            for id in 0..5_u64 {
+                let (l, n) = (&l, &n);
+                s.spawn(move || {
+                    let mut rng = Rng::new(round * 8 + id);
+                    let d = soon(&mut rng);
+                    match id {
+                        0 | 1 => {
+                            if let Some(mut w) = l.try_write_for(d) {
+                                *w = w.map(|x| x + 1);
+                                n.fetch_add(1, SeqCst);
+                            }
+                        }
+                        2 => _ = l.try_read_for(d).map(|r| assert_eq!(r[0], r[1])),
+                        3 => {
+                            let r = l.read();
+                            assert_eq!(r[0], r[1]);
+                        }
+                        _ => *l.write() = [100; 2],
+                    }
+                });
+            }
+            let (mut rng, begin) = (Rng::new(round), Instant::now());
+            let d = soon(&mut rng);
+            while begin.elapsed() < d {
+                yield_now();
+            }
+            drop(first);
+        });
+        let got = n.load(SeqCst);
+        had += got;
+        missed += 2 - got;
+        assert!(l.try_write().is_some(), "round {round}: {l:?}");
+    }
+    burrow::println!("in time {had}, too late {missed}");
+    assert!(missed > 0);
 }
 
 #[burrow::test]

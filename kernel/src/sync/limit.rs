@@ -36,11 +36,14 @@ use crate::{
 
 /// How long a caller is willing to wait. For code that is the same with and without a limit.
 pub(super) trait Patience: Copy {
+    /// May it end at all?
+    const ENDS: bool;
+
     /// Not a moment longer?
     fn over(self) -> bool;
 
-    /// As [`sema::acquire`]; `false`: the patience ended, and no permit was taken.
-    fn acquire(self, word: &AtomicU32, reason: WaitReason) -> bool;
+    /// As [`sema::acquire_of`]; `false`: the patience ended, and no permit was taken.
+    fn acquire(self, word: &AtomicU32, reason: WaitReason, owner: Option<&AtomicU32>) -> bool;
 
     /// As [`sema::acquire_bit`], likewise.
     fn acquire_bit(
@@ -58,14 +61,16 @@ pub(super) trait Patience: Copy {
 pub(super) struct Forever;
 
 impl Patience for Forever {
+    const ENDS: bool = false;
+
     #[inline(always)]
     fn over(self) -> bool {
         false
     }
 
     #[inline(always)]
-    fn acquire(self, word: &AtomicU32, reason: WaitReason) -> bool {
-        sema::acquire(word, false, reason);
+    fn acquire(self, word: &AtomicU32, reason: WaitReason, owner: Option<&AtomicU32>) -> bool {
+        sema::acquire_of(word, false, reason, owner);
         true
     }
 
@@ -163,12 +168,14 @@ impl<'a> Limit<'a> {
 }
 
 impl Patience for Limit<'_> {
+    const ENDS: bool = true;
+
     fn over(self) -> bool {
         self.at.is_some_and(|at| sched::now_ns() >= at) || self.stop.is_some_and(Stop::is_over)
     }
 
-    fn acquire(self, word: &AtomicU32, reason: WaitReason) -> bool {
-        self.wait(word, false, reason, None, || sema::try_take(word))
+    fn acquire(self, word: &AtomicU32, reason: WaitReason, owner: Option<&AtomicU32>) -> bool {
+        self.wait(word, false, reason, owner, || sema::try_take(word))
     }
 
     fn acquire_bit(

@@ -7,7 +7,7 @@
 //! | --- | --- |
 //! | `sema`, `sleepers` | the table of sleepers, and one bucket of it |
 //! | `limit` | waits that end at a deadline or with a context |
-//! | `mutex`, `raw_rwlock`, `rwlock` | [`Mutex`], [`RwLock`], and their raw forms |
+//! | `mutex`, `raw_rwlock`, `rwlock_word`, `rwlock` | [`Mutex`], [`RwLock`], and their raw forms |
 //! | `waitgroup`, `condvar` | [`WaitGroup`], [`Condvar`] |
 //! | `once`, `once_lock`, `lazy_lock` | [`Once`], [`OnceLock`], [`LazyLock`] |
 //! | `semaphore` | [`Semaphore`]: permits, several at a time |
@@ -36,6 +36,7 @@ pub mod pool;
 mod raw_rwlock;
 mod reads;
 mod rwlock;
+mod rwlock_word;
 pub(crate) mod sema;
 mod semaphore;
 pub mod singleflight;

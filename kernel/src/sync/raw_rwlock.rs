@@ -1,59 +1,49 @@
 //! `RawRwLock`: many readers or one writer; a waiting writer blocks new readers. What [`RwLock`](super::RwLock) is
 //! made of.
 //!
-//! | word | meaning |
+//! | field | meaning |
 //! | --- | --- |
-//! | `readers` | readers that hold the lock or wait for it; minus `WRITER` while a writer has announced itself |
-//! | `leaving` | readers that the announced writer still waits for (negative for moments: see below) |
+//! | `word` | who is in, who waits: see `rwlock_word`, which has every step |
 //! | `writers` | a mutex: one writer at a time gets as far as announcing itself |
 //! | `read_sema`, `write_sema` | where readers wait for the writer to leave, where the writer waits for readers |
 //!
 //! ```text
-//!  read    readers+1 ─ not negative: in.  negative: a writer is here or waits, so sleep on read_sema
-//!  unread  readers-1 ─ not negative: out. negative: leaving-1, and whoever makes it 0 wakes the writer
-//!  write   lock writers ─ readers-WRITER ─ there were n: leaving+n; not 0: sleep on write_sema
-//!  unwrite readers+WRITER ─ there are n: they wait; wake n ─ unlock writers
+//!  read    enter ─ no writer: in.          a writer is here or waits: queue, sleep on read_sema
+//!  unread  leave ─ the last one before a waiting writer wakes it
+//!  write   lock writers ─ announce ─ nobody is in: has it.  else sleep on write_sema
+//!  unwrite release ─ wake all readers that wait ─ unlock writers
 //! ```
 //! A reader pays one addition on the way in and one on the way out. The writer's announcement splits the readers
-//! exactly: those who came before are the `n` it got back, those who come after see a negative count and sleep. Of the
-//! `n`, some may leave before the writer has added `n` to `leaving`, which is then negative for a moment; whoever
-//! brings it to 0 (a reader: wakes the writer; the writer itself: does not sleep) sees so in one modification order
-//! of one word, so the writer is woken exactly once or does not sleep.
+//! exactly: it waits for those who came before, those who come after wait for it.
 //!
 //! Neither side starves: a writer waits for those before it only, and the readers that came meanwhile go before the
 //! next writer. The price is that *a goroutine must not read-lock again what it has read-locked*: a writer that came
 //! in between waits for the first lock, the second waits for the writer. Debug builds keep the list of who
 //! reads what (`reads`) and panic there; a program that stops in it says so (`cycle`).
 //!
-//! **Waiting for a while** (`limit`). Who may give up does not announce itself, for an announcement cannot be taken back
-//! exactly: `readers` does not tell those who read from those who came after it. It takes `writers`, within its limit; while
-//! it holds that, no writer is announced. A reader then comes in by `readers+1` and lets `writers` go. A writer keeps it, and
-//! looks now and then whether nobody reads; new readers are not stopped meanwhile. (Refused: counting arrivals in a
-//! second half of `readers`, so that an announcement can be taken back. It costs every reader two instructions.)
+//! **Waiting for a while** (`limit`). Who may give up waits like everybody else, in the same queues: a writer stops new
+//! readers from its announcement on. One that gives up takes its announcement back, and the readers who came after it
+//! are in at that moment; a reader that gives up is not counted any more. Either may find that its permit
+//! is already on its way, a few instructions of another goroutine from here: then it yields until it has it, and goes on with
+//! the lock, late as it is.
 //!
-//! Memory ordering: a reader's way in is Acquire and pairs with the Release of the writer's way out, on `readers`.
-//! A reader's way out is Release; the writer meets it on `readers` (its announcement is AcqRel and reads what all
-//! readers before it wrote there) or on `leaving` (AcqRel on both sides). Sleepers are ordered by the semaphore.
+//! Memory ordering: see `rwlock_word`. Sleepers are ordered by the semaphore.
 #![forbid(unsafe_code)]
 
 use core::fmt;
 
 use super::{
     RawMutex,
-    limit::{Limit, Patience},
-    reads, sema, stats,
+    limit::{Forever, Limit, Patience},
+    reads,
+    rwlock_word::{Left, Word},
+    sema, stats,
 };
 use crate::{
-    sched::WaitReason,
-    shim::{AtomicU32, Ordering},
-    time::{self, Duration, Instant},
+    sched::{self, WaitReason},
+    shim::AtomicU32,
+    time::{Duration, Instant},
 };
-
-/// How often a writer that may give up looks whether the readers have left.
-const LOOK_EVERY: Duration = Duration::from_micros(50);
-
-/// More than there can be readers.
-const WRITER: u32 = 1 << 30;
 
 /// A reader-writer lock without data and guards.
 ///
@@ -68,8 +58,7 @@ const WRITER: u32 = 1 << 30;
 /// l.unlock_write();
 /// ```
 pub struct RawRwLock {
-    readers: AtomicU32,
-    leaving: AtomicU32,
+    word: Word,
     read_sema: AtomicU32,
     write_sema: AtomicU32,
     writers: RawMutex,
@@ -85,8 +74,7 @@ impl RawRwLock {
         /// ```
         pub fn new() -> Self {
             Self {
-                readers: AtomicU32::new(0),
-                leaving: AtomicU32::new(0),
+                word: Word::new(),
                 read_sema: AtomicU32::new(0),
                 write_sema: AtomicU32::new(0),
                 writers: RawMutex::new(),
@@ -105,27 +93,34 @@ impl RawRwLock {
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn read(&self) {
         crate::lock::might_sleep();
-        // Acquire: pairs with the Release in `unlock_write`.
-        if (self.readers.fetch_add(1, Ordering::Acquire).wrapping_add(1) as i32) < 0 {
-            self.read_slow();
+        if !self.word.enter() {
+            self.read_slow(Forever);
         }
     }
 
+    /// `false`: the patience ended.
     #[cold]
     #[inline(never)]
-    fn read_slow(&self) {
-        if reads::TRACKED && reads::mine(self) {
-            // The writer waits for us, so it does not leave meanwhile and counts on nobody's sleep.
-            self.readers.fetch_sub(1, Ordering::Relaxed);
+    fn read_slow<P: Patience>(&self, patience: P) -> bool {
+        if reads::TRACKED && self.word.has_patient_writer() && reads::mine(self) {
+            self.unlock_read(); // it was counted
             panic!("sync: deadlock: recursive read lock of a RwLock that a writer waits for");
         }
+        match self.word.queue() {
+            None => return true,
+            Some(true) => self.wake_writer(),
+            Some(false) => {}
+        }
         stats::bump(&stats::RW_READ_SLEEPS);
-        sema::acquire_of(
-            &self.read_sema,
-            false,
-            WaitReason::RwLockRead,
-            Some(self.writers.owner()),
-        );
+        let owner = Some(self.writers.owner());
+        // not a spin: once, or until a permit that is on its way is here
+        while !patience.acquire(&self.read_sema, WaitReason::RwLockRead, owner) {
+            if self.word.unqueue() {
+                return false;
+            }
+            sched::yield_now();
+        }
+        true
     }
 
     /// Locks for reading if that needs no waiting.
@@ -137,18 +132,7 @@ impl RawRwLock {
     /// ```
     #[inline]
     pub fn try_read(&self) -> bool {
-        let mut n = self.readers.load(Ordering::Relaxed);
-        while n as i32 >= 0 {
-            // Acquire: pairs with the Release in `unlock_write`.
-            match self
-                .readers
-                .compare_exchange_weak(n, n + 1, Ordering::Acquire, Ordering::Relaxed)
-            {
-                Ok(_) => return true,
-                Err(now) => n = now,
-            }
-        }
-        false
+        self.word.try_enter()
     }
 
     /// A reader leaves; any goroutine may do it.
@@ -164,24 +148,17 @@ impl RawRwLock {
     /// ```
     #[inline]
     pub fn unlock_read(&self) {
-        // Release: pairs with the AcqRel announcement in `write`.
-        let left = self.readers.fetch_sub(1, Ordering::Release).wrapping_sub(1);
-        if (left as i32) < 0 {
-            self.unlock_read_slow(left);
+        match self.word.leave() {
+            Left::Out => {}
+            Left::Last => self.wake_writer(),
+            Left::Nobody => crate::panic::fatal("sync: unlock_read of unlocked RwLock"),
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn unlock_read_slow(&self, left: u32) {
-        let before = left.wrapping_add(1);
-        if before == 0 || before == WRITER.wrapping_neg() {
-            crate::panic::fatal("sync: unlock_read of unlocked RwLock");
-        }
-        // AcqRel: what the readers before us did passes through us to the writer.
-        if self.leaving.fetch_sub(1, Ordering::AcqRel) == 1 {
-            sema::release(&self.write_sema, false);
-        }
+    fn wake_writer(&self) {
+        sema::release(&self.write_sema, false);
     }
 
     /// Locks for writing; waits until the readers before it and other writers have left.
@@ -195,11 +172,35 @@ impl RawRwLock {
     pub fn write(&self) {
         crate::lock::might_sleep();
         self.writers.lock();
-        // AcqRel: Acquire pairs with the Release in `unlock_read`.
-        let n = self.readers.fetch_sub(WRITER, Ordering::AcqRel);
-        if n != 0 && self.leaving.fetch_add(n, Ordering::AcqRel).wrapping_add(n) != 0 {
-            stats::bump(&stats::RW_WRITE_SLEEPS);
-            sema::acquire(&self.write_sema, false, WaitReason::RwLockWrite);
+        self.write_alone(Forever);
+    }
+
+    /// Writers are locked: waits for the readers that came before. `false`: the patience ended.
+    fn write_alone<P: Patience>(&self, patience: P) -> bool {
+        if self.word.try_write() {
+            return true;
+        }
+        if patience.over() {
+            return false;
+        }
+        if self.word.announce(P::ENDS) {
+            return true;
+        }
+        stats::bump(&stats::RW_WRITE_SLEEPS);
+        // not a spin: once, or until a permit that is on its way is here
+        while !patience.acquire(&self.write_sema, WaitReason::RwLockWrite, None) {
+            if let Some(readers) = self.word.retract() {
+                self.wake_readers(readers);
+                return false;
+            }
+            sched::yield_now();
+        }
+        true
+    }
+
+    fn wake_readers(&self, n: u64) {
+        for _ in 0..n {
+            sema::release(&self.read_sema, false);
         }
     }
 
@@ -214,37 +215,16 @@ impl RawRwLock {
         if !self.writers.lock_within(patience) {
             return false;
         }
-        // Acquire: pairs with the Release in `unlock_read`.
-        while self
-            .readers
-            .compare_exchange(0, WRITER.wrapping_neg(), Ordering::Acquire, Ordering::Relaxed)
-            .is_err()
-        {
-            if patience.over() {
-                self.writers.unlock();
-                return false;
-            }
-            time::sleep(LOOK_EVERY); // not a spin
+        let ours = self.write_alone(patience);
+        if !ours {
+            self.writers.unlock();
         }
-        true
+        ours
     }
 
     /// Locks for reading, unless the patience ends first: `false`.
     pub(super) fn read_within(&self, patience: impl Patience) -> bool {
-        if self.try_read() {
-            return true;
-        }
-        if reads::TRACKED && self.has_writer() && reads::mine(self) {
-            panic!("sync: deadlock: recursive read lock of a RwLock that a writer waits for");
-        }
-        stats::bump(&stats::RW_READ_SLEEPS);
-        if !self.writers.lock_within(patience) {
-            return false;
-        }
-        // Relaxed: the writer before us wrote what it wrote before it unlocked `writers`.
-        self.readers.fetch_add(1, Ordering::Relaxed);
-        self.writers.unlock();
-        true
+        self.try_read() || !patience.over() && (self.word.enter() || self.read_slow(patience))
     }
 
     /// Locks for reading if it can within `d`.
@@ -268,7 +248,7 @@ impl RawRwLock {
         self.read_within(Limit::until(deadline))
     }
 
-    /// Locks for writing if it can within `d`. New readers are not stopped meanwhile.
+    /// Locks for writing if it can within `d`. New readers are stopped meanwhile; they go on if it cannot.
     ///
     /// ```
     /// let l = burrow::sync::RawRwLock::new();
@@ -301,11 +281,7 @@ impl RawRwLock {
         if !self.writers.try_lock() {
             return false;
         }
-        // Acquire: pairs with the Release in `unlock_read`.
-        let free = self
-            .readers
-            .compare_exchange(0, WRITER.wrapping_neg(), Ordering::Acquire, Ordering::Relaxed)
-            .is_ok();
+        let free = self.word.try_write();
         if !free {
             self.writers.unlock();
         }
@@ -324,17 +300,10 @@ impl RawRwLock {
     /// assert!(l.try_read());
     /// ```
     pub fn unlock_write(&self) {
-        // Release: pairs with the Acquire in `read` and `try_read`.
-        let n = self
-            .readers
-            .fetch_add(WRITER, Ordering::Release)
-            .wrapping_add(WRITER);
-        if n >= WRITER {
+        let Some(n) = self.word.release(false) else {
             crate::panic::fatal("sync: unlock_write of unlocked RwLock");
-        }
-        for _ in 0..n {
-            sema::release(&self.read_sema, false);
-        }
+        };
+        self.wake_readers(n);
         self.writers.unlock();
     }
 
@@ -350,29 +319,18 @@ impl RawRwLock {
     /// assert!(l.try_read() && !l.try_write());
     /// ```
     pub fn downgrade(&self) {
-        // Release: pairs with the Acquire in `read` and `try_read`.
-        let n = self
-            .readers
-            .fetch_add(WRITER + 1, Ordering::Release)
-            .wrapping_add(WRITER);
-        if n >= WRITER {
+        let Some(n) = self.word.release(true) else {
             crate::panic::fatal("sync: downgrade of unlocked RwLock");
-        }
-        for _ in 0..n {
-            sema::release(&self.read_sema, false);
-        }
+        };
+        self.wake_readers(n);
         self.writers.unlock();
     }
 
     /// Nobody has it, waits for it, or is on the way; no permit is left over.
     #[cfg(loom)]
     pub(super) fn is_pristine(&self) -> bool {
-        let free = |w: &AtomicU32| w.load(Ordering::Relaxed) == 0;
-        !self.is_locked()
-            && [&self.leaving, &self.read_sema, &self.write_sema]
-                .into_iter()
-                .all(free)
-            && self.writers.is_pristine()
+        let free = |w: &AtomicU32| w.load(crate::shim::Ordering::Relaxed) == 0;
+        self.word.is_free() && free(&self.read_sema) && free(&self.write_sema) && self.writers.is_pristine()
     }
 
     /// Is anybody in? A hint.
@@ -383,7 +341,7 @@ impl RawRwLock {
     /// assert!(l.is_locked());
     /// ```
     pub fn is_locked(&self) -> bool {
-        self.readers.load(Ordering::Relaxed) != 0
+        !self.word.is_free()
     }
 
     /// Is a writer in, or waiting for readers to leave? A hint.
@@ -394,7 +352,7 @@ impl RawRwLock {
     /// assert!(!l.has_writer());
     /// ```
     pub fn has_writer(&self) -> bool {
-        (self.readers.load(Ordering::Relaxed) as i32) < 0
+        self.word.has_writer()
     }
 }
 

@@ -150,7 +150,7 @@ impl<T: ?Sized> RwLock<T> {
         })
     }
 
-    /// Locks for reading, waiting for at most `d`, in the order of arrival of those who want to write.
+    /// Locks for reading, waiting for at most `d`.
     ///
     /// # Panics
     /// As [`read`](Self::read).
@@ -184,8 +184,8 @@ impl<T: ?Sized> RwLock<T> {
         })
     }
 
-    /// Locks for writing, waiting for at most `d`. New readers are not stopped
-    /// meanwhile, so they may keep it out.
+    /// Locks for writing, waiting for at most `d`. New readers wait meanwhile, as for every writer; they go on if it gives
+    /// up.
     ///
     /// # Panics
     /// As [`write`](Self::write).

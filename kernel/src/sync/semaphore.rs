@@ -131,7 +131,7 @@ impl Semaphore {
     pub(super) fn acquire_within(&self, n: usize, patience: impl Patience) -> bool {
         if n > self.size {
             // Never: a word that nobody releases.
-            return patience.acquire(&AtomicU32::new(0), WaitReason::SemaAcquire);
+            return patience.acquire(&AtomicU32::new(0), WaitReason::SemaAcquire, None);
         }
         if self.try_acquire(n) {
             return true;
@@ -140,7 +140,7 @@ impl Semaphore {
         let Some(number) = self.request(n, || Served::Word(word.clone())) else {
             return true;
         };
-        let ours = patience.acquire(&word, WaitReason::SemaAcquire);
+        let ours = patience.acquire(&word, WaitReason::SemaAcquire, None);
         if !ours {
             self.give_up(number, n);
         }

@@ -183,7 +183,7 @@ impl WaitGroup {
                 Err(now) => old = now,
             }
         }
-        if !patience.acquire(&self.sema, WaitReason::WaitGroupWait) {
+        if !patience.acquire(&self.sema, WaitReason::WaitGroupWait, None) {
             if self.leave() {
                 return false;
             }

@@ -3,16 +3,15 @@
 //!
 //! What they have in common: at the end nobody sleeps (loom would report it) and the lock is as new: no permit is left
 //! over, none is missing, no waiter is counted that has gone.
-#![forbid(unsafe_code)]
 
-use loom::{sync::Arc, thread};
+use loom::{cell::UnsafeCell, sync::Arc, thread};
 
 use crate::{
     sched::{WaitReason, timer_heap},
     shim::{AtomicU32, Ordering},
     sync::{
         Condvar, Mutex, RawMutex, RawRwLock, WaitGroup,
-        limit::{Limit, Patience, Stop},
+        limit::{Forever, Limit, Patience, Stop},
         mutex::STARVE,
         sema,
     },
@@ -44,7 +43,7 @@ fn loom_limited_permit_is_taken_or_left() {
     model(|| {
         let word = Arc::new(AtomicU32::new(0));
         let w = word.clone();
-        let waiter = thread::spawn(move || late().acquire(&w, WaitReason::SemaAcquire));
+        let waiter = thread::spawn(move || late().acquire(&w, WaitReason::SemaAcquire, None));
         let timer = fire();
         sema::release(&word, false);
         let left = u32::from(!waiter.join().unwrap());
@@ -61,7 +60,7 @@ fn loom_limited_permit_goes_to_the_next() {
         let word = Arc::new(AtomicU32::new(0));
         let (a, b) = (word.clone(), word.clone());
         let first = thread::spawn(move || {
-            if late().acquire(&a, WaitReason::SemaAcquire) {
+            if late().acquire(&a, WaitReason::SemaAcquire, None) {
                 sema::release(&a, false);
             }
         });
@@ -100,7 +99,7 @@ fn loom_stopped_wait_takes_its_permit_or_leaves_it() {
             std::sync::Arc::new(Stopper(std::sync::Mutex::new(None))),
         );
         let (w, s) = (word.clone(), stop.clone());
-        let waiter = thread::spawn(move || Limit::stopped_by(&*s).acquire(&w, WaitReason::SemaAcquire));
+        let waiter = thread::spawn(move || Limit::stopped_by(&*s).acquire(&w, WaitReason::SemaAcquire, None));
         let stopper = thread::spawn(move || {
             let f = stop.0.lock().unwrap().take();
             if let Some(f) = f {
@@ -170,25 +169,104 @@ fn loom_mutex_limited_beside_another_against_hand_off() {
     mutex_model(true, 1, true);
 }
 
+/// A read-write lock around a value that loom watches.
+struct Watched(RawRwLock, UnsafeCell<u32>);
+
+// SAFETY: loom checks the accesses to the cell.
+unsafe impl Sync for Watched {}
+// SAFETY: as above.
+unsafe impl Send for Watched {}
+
+impl Watched {
+    fn read(&self, limit: impl Patience) {
+        if self.0.read_within(limit) {
+            // SAFETY: locked for reading; loom checks it.
+            self.1.with(|p| unsafe { *p });
+            self.0.unlock_read();
+        }
+    }
+
+    fn write(&self, limit: impl Patience) {
+        if self.0.write_within(limit) {
+            // SAFETY: locked for writing; loom checks it.
+            self.1.with_mut(|p| unsafe { *p += 1 });
+            self.0.unlock_write();
+        }
+    }
+}
+
+/// One that is locked by `first`, then used by two threads while their patience may end.
+fn rwlock_model(
+    preemptions: usize,
+    write_first: bool,
+    a: fn(&Watched),
+    b: fn(&Watched),
+    afterwards: fn(&Watched),
+) {
+    bounded(preemptions, move || {
+        let l = Arc::new(Watched(RawRwLock::new(), UnsafeCell::new(0)));
+        if write_first {
+            l.0.write()
+        } else {
+            l.0.read()
+        }
+        let (x, y) = (l.clone(), l.clone());
+        let hs = [thread::spawn(move || a(&x)), thread::spawn(move || b(&y)), fire()];
+        if write_first {
+            l.0.unlock_write()
+        } else {
+            l.0.unlock_read()
+        }
+        afterwards(&l);
+        for h in hs {
+            h.join().unwrap();
+        }
+        assert!(l.0.is_pristine(), "{:?}", l.0);
+    });
+}
+
 #[test]
 fn loom_rwlock_reader_gives_up() {
-    model(|| {
-        let l = Arc::new(RawRwLock::new());
-        l.write();
-        let r = l.clone();
-        let reader = thread::spawn(move || {
-            if r.read_within(late()) {
-                r.unlock_read();
-            }
-        });
-        let timer = fire();
-        l.unlock_write();
-        l.write();
-        l.unlock_write();
-        reader.join().unwrap();
-        timer.join().unwrap();
-        assert!(l.is_pristine(), "{l:?}");
-    });
+    rwlock_model(3, true, |l| l.read(late()), |_| (), |l| l.write(Forever));
+}
+
+#[test]
+fn loom_rwlock_reader_gives_up_beside_another() {
+    rwlock_model(
+        2,
+        true,
+        |l| l.read(late()),
+        |l| l.read(Forever),
+        |l| l.write(Forever),
+    );
+}
+
+/// The reader before it leaves, the one after it waits, and the writer goes back or has it.
+#[test]
+fn loom_rwlock_writer_gives_up() {
+    rwlock_model(3, false, |l| l.write(late()), |l| l.read(Forever), |_| ());
+}
+
+#[test]
+fn loom_rwlock_writer_gives_up_before_another() {
+    rwlock_model(
+        2,
+        false,
+        |l| l.write(late()),
+        |l| l.write(Forever),
+        |l| l.read(Forever),
+    );
+}
+
+#[test]
+fn loom_rwlock_writer_and_reader_give_up() {
+    rwlock_model(
+        2,
+        false,
+        |l| l.write(late()),
+        |l| l.read(late()),
+        |l| l.read(Forever),
+    );
 }
 
 #[test]
