@@ -27,8 +27,16 @@ pub trait ToAddr {
     /// # Errors
     /// As [`to_addr`](Self::to_addr).
     fn to_addrs(&self) -> Result<Vec<SocketAddr>, Error> {
-        Ok([self.to_addr()?].to_vec())
+        only(self.to_addr()?)
     }
+}
+
+/// A list of one.
+fn only(addr: SocketAddr) -> Result<Vec<SocketAddr>, Error> {
+    let mut list = Vec::new();
+    list.try_reserve_exact(1).map_err(|_| Error::OutOfMemory)?;
+    list.push(addr);
+    Ok(list)
 }
 
 impl ToAddr for SocketAddr {
@@ -69,7 +77,7 @@ impl ToAddr for str {
 
     fn to_addrs(&self) -> Result<Vec<SocketAddr>, Error> {
         if self.starts_with(':') || self.parse::<SocketAddr>().is_ok() {
-            return Ok([self.to_addr()?].to_vec());
+            return only(self.to_addr()?);
         }
         let (name, port) = self.rsplit_once(':').ok_or(Error::InvalidAddr)?;
         let port = port.parse().map_err(|_| Error::InvalidAddr)?;

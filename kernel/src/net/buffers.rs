@@ -55,10 +55,15 @@ fn pair_of(size: usize) -> Result<[SocketBuffer<'static>; 2], Error> {
 }
 
 fn buffer(size: usize) -> Result<SocketBuffer<'static>, Error> {
+    Ok(SocketBuffer::new(filled(size, 0)?))
+}
+
+/// `n` times `item`, if there is memory for that.
+pub(super) fn filled<T: Clone>(n: usize, item: T) -> Result<Vec<T>, Error> {
     let mut v = Vec::new();
-    v.try_reserve_exact(size).map_err(|_| Error::OutOfMemory)?;
-    v.resize(size, 0);
-    Ok(SocketBuffer::new(v))
+    v.try_reserve_exact(n).map_err(|_| Error::OutOfMemory)?;
+    v.resize(n, item);
+    Ok(v)
 }
 
 #[cfg(all(test, not(loom)))]

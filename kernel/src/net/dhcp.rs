@@ -4,9 +4,6 @@
 //! from it find no more way out. It says what it has learned each time an answer comes, so the time left is known.
 #![forbid(unsafe_code)]
 
-use alloc::{boxed::Box, vec, vec::Vec};
-use core::net::IpAddr;
-
 use smoltcp::{
     socket::dhcpv4::{Event, Socket},
     wire::{DhcpRepr, IpCidr, Ipv4Cidr},
@@ -14,7 +11,9 @@ use smoltcp::{
 
 use super::{
     Error,
-    nic::Origin,
+    buffers::filled,
+    listen::push_at,
+    nic::{Origin, Servers},
     poll::PollDesc,
     stack::{Kind, Stack},
 };
@@ -29,9 +28,9 @@ impl Stack {
     pub(super) fn start_dhcp(&mut self, nic: usize) -> Result<(), Error> {
         let mut socket = Socket::new();
         // For ever: there is one per device.
-        socket.set_receive_packet_buffer(Box::leak(vec![0; ANSWER].into_boxed_slice()));
+        socket.set_receive_packet_buffer(filled(ANSWER, 0)?.leak());
         let id = self.add(nic, socket, Kind::Dhcp, PollDesc::try_new()?)?;
-        self.udp.entry(68).or_default().push(id);
+        push_at(&mut self.udp, 68, id)?;
         self.mark(id);
         Ok(())
     }
@@ -42,7 +41,7 @@ impl Stack {
         let nic = sock.nic;
         let (addr, router, dns, origin, seconds) = match sock.dhcp().poll() {
             None => return,
-            Some(Event::Deconfigured) => (None, None, Vec::new(), Origin::Unset, 0),
+            Some(Event::Deconfigured) => (None, None, Servers::new(), Origin::Unset, 0),
             Some(Event::Configured(c)) => {
                 let said = c.packet.and_then(|p| DhcpRepr::parse(&p).ok()?.lease_duration);
                 let seconds = said.unwrap_or(DEFAULT_LEASE_S);
@@ -50,7 +49,7 @@ impl Stack {
                     server: c.server.identifier.into(),
                     left: core::time::Duration::from_secs(seconds.into()),
                 };
-                let dns: Vec<IpAddr> = c.dns_servers.iter().map(|&a| a.into()).collect();
+                let dns: Servers = c.dns_servers.iter().map(|&a| a.into()).collect();
                 (Some(c.address), c.router, dns, origin, seconds)
             }
         };

@@ -66,7 +66,7 @@ impl TcpListener {
     /// Listens at `at`; port 0 is one that is free, `":80"` all addresses.
     ///
     /// # Errors
-    /// [`Error::AddrInUse`], [`Error::AddrNotAvailable`], [`Error::InvalidAddr`].
+    /// [`Error::AddrInUse`], [`Error::AddrNotAvailable`], [`Error::InvalidAddr`], [`Error::OutOfMemory`].
     pub fn bind(at: impl ToAddr) -> Result<TcpListener, Error> {
         let at = at.to_addr()?; // may ask a name server
         let (l, pd, at) = stack::with(|s| s.listen(at))?;
@@ -77,15 +77,17 @@ impl TcpListener {
             accepting: Turn::new(),
             released: AtomicBool::new(false),
         };
+        // Without memory `inner` is dropped, which closes it.
         Ok(TcpListener {
-            inner: Arc::new(inner),
+            inner: Arc::try_new(inner)?,
         })
     }
 
     /// Waits for a connection; returns it and who opened it.
     ///
     /// # Errors
-    /// [`Error::Closed`], [`Error::TimedOut`] once the deadline has passed.
+    /// [`Error::Closed`], [`Error::TimedOut`] once the deadline has passed; [`Error::OutOfMemory`]: a connection came and
+    /// was closed, the next may do.
     pub fn accept(&self) -> Result<(TcpStream, SocketAddr), Error> {
         let _turn = self.inner.accepting.take();
         loop {
@@ -95,15 +97,24 @@ impl TcpListener {
                 false => Ok(s.accept(self.inner.l)),
             })?;
             if let Some((id, pd, tuple)) = got {
-                return Ok((TcpStream::new(Conn::new(id, pd, tuple)), tuple.remote));
+                return Ok((TcpStream::new(Conn::new(id, pd, tuple)?), tuple.remote));
             }
             self.inner.pd.wait(Mode::Read)?;
         }
     }
 
-    /// The connections, one after the other, until the listener is closed or its deadline passes.
+    /// The connections, one after the other, until the listener is closed or its deadline passes. One for which there is
+    /// no memory is closed, and the next is waited for.
     pub fn incoming(&self) -> impl Iterator<Item = TcpStream> + '_ {
-        core::iter::from_fn(|| self.accept().ok().map(|(conn, _)| conn))
+        core::iter::from_fn(|| {
+            loop {
+                match self.accept() {
+                    Ok((conn, _)) => return Some(conn),
+                    Err(Error::OutOfMemory) => {} // that connection is gone
+                    Err(_) => return None,
+                }
+            }
+        })
     }
 
     /// `accept` fails with [`Error::TimedOut`] from `when` on.

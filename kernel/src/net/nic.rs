@@ -7,10 +7,11 @@
 //! The loopback interface also has the addresses of all others, because packets to them arrive there.
 #![forbid(unsafe_code)]
 
-use alloc::{boxed::Box, format, string::String, vec::Vec};
-use core::{fmt, net::IpAddr, time::Duration};
+use alloc::{boxed::Box, string::String, vec::Vec};
+use core::{fmt, fmt::Write as _, net::IpAddr, time::Duration};
 
 use smoltcp::{
+    config::IFACE_MAX_ADDR_COUNT,
     iface::{Config, Interface as Iface},
     phy::Medium,
     wire::{EthernetAddress, HardwareAddress, IpAddress, IpCidr, Ipv4Address, Ipv6Address},
@@ -162,10 +163,9 @@ impl fmt::Display for Interface {
 /// println!("{lo}");
 /// ```
 pub fn interfaces() -> Vec<Interface> {
-    with(|s| {
-        let now = sched::now_ns();
-        s.nics.iter().map(|n| n.describe(now)).collect()
-    })
+    let count = with(|s| s.nics.len()); // none ever goes
+    let looks = (0..count).map(|n| with(|s| s.nics[n].look(s.now)));
+    looks.map(Interface::from).collect()
 }
 
 /// The addresses of this machine, those of the loopback interface included.
@@ -174,16 +174,13 @@ pub fn interfaces() -> Vec<Interface> {
 /// assert!(burrow::net::local_addrs().contains(&core::net::Ipv4Addr::LOCALHOST.into()));
 /// ```
 pub fn local_addrs() -> Vec<IpAddr> {
-    with(|s| {
-        let mut all: Vec<IpAddr> = Vec::new();
-        for c in s.nics.iter().flat_map(|n| n.iface.ip_addrs()) {
-            let ip = c.address().into();
-            if !all.contains(&ip) {
-                all.push(ip);
-            }
+    let mut all: Vec<IpAddr> = Vec::new();
+    for (ip, _) in interfaces().into_iter().flat_map(|i| i.addrs) {
+        if !all.contains(&ip) {
+            all.push(ip);
         }
-        all
-    })
+    }
+    all
 }
 
 /// The network of link-local addresses.
@@ -196,9 +193,43 @@ pub(super) fn own_address(network: Ipv6Address, mac: [u8; 6]) -> Ipv6Address {
     ip.into()
 }
 
+type Name = heapless::String<16>;
+/// The first few are enough.
+pub(super) type Servers = heapless::Vec<IpAddr, 8>;
+
+/// What an [`Interface`] is made of, without memory from the heap: it is taken under the stack's lock.
+struct Look {
+    name: Name,
+    mac: Option<[u8; 6]>,
+    mtu: usize,
+    up: bool,
+    addrs: heapless::Vec<IpCidr, IFACE_MAX_ADDR_COUNT>,
+    origin: Origin,
+    gateways: [Option<IpAddr>; 2],
+    dns: Servers,
+    counters: Counters,
+}
+
+impl From<Look> for Interface {
+    fn from(l: Look) -> Self {
+        let addrs = l.addrs.iter().map(|c| (c.address().into(), c.prefix_len()));
+        Self {
+            name: l.name.as_str().into(),
+            mac: l.mac,
+            mtu: l.mtu,
+            up: l.up,
+            addrs: addrs.collect(),
+            origin: l.origin,
+            gateways: l.gateways.into_iter().flatten().collect(),
+            dns: l.dns.to_vec(),
+            counters: l.counters,
+        }
+    }
+}
+
 /// A link and what the stack knows about it.
 pub(super) struct Nic {
-    pub(super) name: String,
+    pub(super) name: Name,
     pub(super) iface: Iface,
     pub(super) link: Box<dyn Link>,
     /// Sockets that asked where a neighbor is.
@@ -209,29 +240,28 @@ pub(super) struct Nic {
     pub(super) lease_until: u64,
     pub(super) gateway4: Option<Ipv4Address>,
     pub(super) gateway6: Option<Ipv6Address>,
-    pub(super) dns: Vec<IpAddr>,
+    pub(super) dns: Servers,
     /// By the command line, whatever DHCP says.
     pub(super) dns_given: bool,
 }
 
 impl Nic {
-    fn describe(&self, now: u64) -> Interface {
+    fn look(&self, now: u64) -> Look {
         let caps = self.link.capabilities();
         let header = if caps.medium == Medium::Ethernet { 14 } else { 0 };
         let mut origin = self.origin;
         if let Origin::Dhcp { left, .. } = &mut origin {
             *left = Duration::from_nanos(self.lease_until.saturating_sub(now));
         }
-        let addrs = self.iface.ip_addrs().iter();
-        let gateways = [self.gateway4.map(IpAddr::V4), self.gateway6.map(IpAddr::V6)];
-        Interface {
+        let addrs = heapless::Vec::from_slice(self.iface.ip_addrs());
+        Look {
             name: self.name.clone(),
             mac: self.link.mac(),
             mtu: caps.max_transmission_unit - header,
             up: self.link.is_up(),
-            addrs: addrs.map(|c| (c.address().into(), c.prefix_len())).collect(),
+            addrs: addrs.unwrap_or_default(),
             origin,
-            gateways: gateways.into_iter().flatten().collect(),
+            gateways: [self.gateway4.map(IpAddr::V4), self.gateway6.map(IpAddr::V6)],
             dns: self.dns.clone(),
             counters: self.counters,
         }
@@ -275,7 +305,7 @@ impl Nic {
 }
 
 impl Stack {
-    /// Adds a link; returns its number.
+    /// Adds a link; returns its number. At boot, or for a test: memory is taken for granted.
     pub(super) fn add_nic(&mut self, prefix: &str, mut link: Box<dyn Link>) -> usize {
         let hardware = match link.mac() {
             Some(mac) => HardwareAddress::Ethernet(EthernetAddress(mac)),
@@ -287,10 +317,10 @@ impl Stack {
         let mut feed = Feed::new(&mut *link, &mut counters, None);
         let iface = Iface::new(config, &mut feed, clock(sched::now_ns()));
         let same = self.nics.iter().filter(|n| n.name.starts_with(prefix)).count();
-        let name = if prefix == "lo" {
-            prefix.into()
-        } else {
-            format!("{prefix}{same}")
+        let mut name = Name::new();
+        let _ = match prefix {
+            "lo" => write!(name, "lo"),
+            _ => write!(name, "{prefix}{same}"), // there is room
         };
         self.nics.push(Nic {
             name,
@@ -302,7 +332,7 @@ impl Stack {
             lease_until: u64::MAX,
             gateway4: None,
             gateway6: None,
-            dns: Vec::new(),
+            dns: Servers::new(),
             dns_given: false,
         });
         self.nics.len() - 1
@@ -377,8 +407,9 @@ impl Stack {
     }
 
     /// Name servers, those of the first interface first.
-    pub(super) fn name_servers(&self) -> Vec<IpAddr> {
-        self.nics.iter().flat_map(|n| n.dns.iter().copied()).collect()
+    pub(super) fn name_servers(&self) -> Servers {
+        let all = self.nics.iter().flat_map(|n| &n.dns);
+        all.copied().take(8).collect()
     }
 
     /// The medium of a link.

@@ -4,7 +4,7 @@
 //! *by others* answers in the interface, without any socket.
 #![forbid(unsafe_code)]
 
-use alloc::{sync::Arc, vec};
+use alloc::sync::Arc;
 use core::net::IpAddr;
 
 use smoltcp::{
@@ -15,6 +15,7 @@ use smoltcp::{
 
 use super::{
     Error,
+    buffers::filled,
     poll::{Mode, PollDesc},
     stack::{self, Kind, Stack},
 };
@@ -25,11 +26,12 @@ use crate::{
 
 const DATA: &[u8] = b"is anybody there? 0123456789abcdefghijklmnopqrstuvwxyz..";
 const ROOM: usize = 256;
+const PACKETS: usize = 4;
 
 /// Is somebody at `to`? Sends an echo request and waits for the answer, for at most `limit`; returns how long it took.
 ///
 /// # Errors
-/// [`Error::TimedOut`], [`Error::Unreachable`].
+/// [`Error::TimedOut`], [`Error::Unreachable`], [`Error::OutOfMemory`].
 ///
 /// ```
 /// use burrow::{net, time::Duration};
@@ -37,8 +39,7 @@ const ROOM: usize = 256;
 /// assert!(took < Duration::from_secs(5));
 /// ```
 pub fn ping(to: IpAddr, limit: Duration) -> Result<Duration, Error> {
-    let room = || PacketBuffer::new(vec![PacketMetadata::EMPTY; 4], vec![0; ROOM]);
-    let socket = Socket::new(room(), room());
+    let socket = Socket::new(room()?, room()?);
     let (id, ident, pd) = stack::with(|s| s.start_ping(socket, to))?;
     let asker = Asker { id, ident, pd };
     asker.pd.set_deadline(Mode::Read, Some(deadline(limit)));
@@ -51,6 +52,12 @@ pub fn ping(to: IpAddr, limit: Duration) -> Result<Duration, Error> {
         }
         asker.pd.wait(Mode::Read)?;
     }
+}
+
+/// A buffer for one request, or what may come as an answer.
+fn room() -> Result<PacketBuffer<'static>, Error> {
+    let packets = filled(PACKETS, PacketMetadata::EMPTY)?;
+    Ok(PacketBuffer::new(packets, filled(ROOM, 0)?))
 }
 
 /// Gives the socket back, also when the waiting goroutine is unwound.

@@ -96,7 +96,7 @@ fn start(n: usize, link: Box<dyn Link>) {
         match word.parse() {
             Ok(server) => stack::with(|s| {
                 s.nics[nic].dns_given = true;
-                s.nics[nic].dns.push(server);
+                let _ = s.nics[nic].dns.push(server); // eight are enough
             }),
             Err(_) => println!("net: dns={word}: not an address"),
         }
@@ -118,7 +118,7 @@ fn fall_back(nic: usize) {
         let nic = &mut s.nics[nic];
         nic.set_gateway4(Some(FALLBACK_GATEWAY));
         if nic.dns.is_empty() {
-            nic.dns.push(FALLBACK_DNS.into());
+            let _ = nic.dns.push(FALLBACK_DNS.into());
         }
     });
 }

@@ -35,8 +35,9 @@ pub(super) struct Conn {
 }
 
 impl Conn {
-    pub(super) fn new(id: u32, pd: Arc<PollDesc>, t: super::demux::Tuple) -> Arc<Conn> {
-        Arc::new(Conn {
+    /// Takes over connection `id` of the stack; without memory for that it is closed.
+    pub(super) fn new(id: u32, pd: Arc<PollDesc>, t: super::demux::Tuple) -> Result<Arc<Conn>, Error> {
+        let conn = Arc::try_new(Conn {
             id,
             pd,
             local: t.local,
@@ -45,6 +46,10 @@ impl Conn {
             writing: Turn::new(),
             released: AtomicBool::new(false),
             deaf: AtomicBool::new(false),
+        });
+        conn.map_err(|_| {
+            stack::with(|s| s.release(id));
+            Error::OutOfMemory
         })
     }
 
@@ -191,7 +196,8 @@ impl TcpStream {
     /// Opens a connection; waits until it is open or refused. The addresses of a host are tried in turn.
     ///
     /// # Errors
-    /// [`Error::Refused`] if nobody listens there, [`Error::Unreachable`], [`Error::TimedOut`] after two minutes, …
+    /// [`Error::Refused`] if nobody listens there, [`Error::Unreachable`], [`Error::TimedOut`] after two minutes,
+    /// [`Error::OutOfMemory`], …
     ///
     /// ```
     /// use burrow::net::{Error, TcpStream};
@@ -228,7 +234,7 @@ impl TcpStream {
         }
         let to = destination(to);
         let (id, pd, tuple) = stack::with(|s| s.connect(to))?;
-        let conn = Conn::new(id, pd, tuple);
+        let conn = Conn::new(id, pd, tuple)?;
         if until.is_some() {
             conn.pd.set_deadline(Mode::Write, until);
         }
@@ -271,11 +277,12 @@ impl TcpStream {
     /// Appends everything up to the end of the stream to `out`.
     ///
     /// # Errors
-    /// As [`read`](Self::read); what was read before is in `out`.
+    /// As [`read`](Self::read), or [`Error::OutOfMemory`]; what was read before is in `out`.
     pub fn read_to_end(&self, out: &mut alloc::vec::Vec<u8>) -> Result<usize, Error> {
         let mut buf = [0; 1024];
         let begin = out.len();
         loop {
+            out.try_reserve(buf.len()).map_err(|_| Error::OutOfMemory)?;
             match self.conn.read(&mut buf)? {
                 0 => return Ok(out.len() - begin),
                 n => out.extend_from_slice(&buf[..n]),

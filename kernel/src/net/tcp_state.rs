@@ -129,6 +129,10 @@ impl Stack {
 
     /// Begins a connection to `to`; it opens when the answer comes.
     pub(super) fn connect(&mut self, to: SocketAddr) -> Result<(u32, Arc<PollDesc>, Tuple), Error> {
+        self.make(|s| s.open_active(to))
+    }
+
+    fn open_active(&mut self, to: SocketAddr) -> Result<(u32, Arc<PollDesc>, Tuple), Error> {
         let nic = self.route(to.ip()).ok_or(Error::Unreachable)?;
         let from: IpAddr = if self.nics[nic].link.loops() {
             to.ip()
@@ -193,7 +197,7 @@ impl Stack {
             self.opens.refused_backlog += 1;
             return Err(Dropped);
         }
-        match self.open_passive(nic, tuple, l) {
+        match self.make(|s| s.open_passive(nic, tuple, l)) {
             Ok(id) => Ok(Some(id)),
             Err(_) => {
                 self.opens.refused_memory += 1;
@@ -317,15 +321,34 @@ impl Stack {
         wake(&sock.pd, readable, writable, wakes);
     }
 
-    /// An orphan came to TIME_WAIT; too many of them are forgotten.
-    fn linger(&mut self, who: Who) {
-        if self.time_waits.len() >= TIME_WAITS
-            && let Some(old) = self.time_waits.pop_front()
-            && let Some(s) = self.try_sock(old.index)
+    /// Makes a connection. Without memory orphans in TIME_WAIT give theirs, the oldest first.
+    fn make<R>(&mut self, make: impl Fn(&mut Self) -> Result<R, Error>) -> Result<R, Error> {
+        loop {
+            match make(self) {
+                Err(Error::OutOfMemory) if self.forget_time_wait() => {}
+                r => return r,
+            }
+        }
+    }
+
+    /// The oldest orphan in TIME_WAIT goes; `false`: there is none.
+    fn forget_time_wait(&mut self) -> bool {
+        let Some(old) = self.time_waits.pop_front() else {
+            return false;
+        };
+        if let Some(s) = self.try_sock(old.index)
             && s.generation == old.generation
         {
             self.unregister(old.index);
             self.remove(old.index);
+        }
+        true
+    }
+
+    /// An orphan came to TIME_WAIT; too many of them are forgotten.
+    fn linger(&mut self, who: Who) {
+        if self.time_waits.len() >= TIME_WAITS {
+            self.forget_time_wait();
         }
         if self.time_waits.try_reserve(1).is_ok() {
             self.time_waits.push_back(who);

@@ -64,7 +64,7 @@ impl UdpSocket {
     /// A socket at `at`; port 0 is one that is free.
     ///
     /// # Errors
-    /// [`Error::AddrInUse`], [`Error::AddrNotAvailable`], [`Error::InvalidAddr`].
+    /// [`Error::AddrInUse`], [`Error::AddrNotAvailable`], [`Error::InvalidAddr`], [`Error::OutOfMemory`].
     pub fn bind(at: impl ToAddr) -> Result<UdpSocket, Error> {
         Self::bind_sized(at.to_addr()?, ROOM)
     }
@@ -80,8 +80,9 @@ impl UdpSocket {
             writing: Turn::new(),
             released: AtomicBool::new(false),
         };
+        // Without memory `inner` is dropped, which closes it.
         Ok(UdpSocket {
-            inner: Arc::new(inner),
+            inner: Arc::try_new(inner)?,
         })
     }
 

@@ -8,7 +8,7 @@
 //! link waits until those before have left.
 #![forbid(unsafe_code)]
 
-use alloc::{sync::Arc, vec::Vec};
+use alloc::sync::Arc;
 use core::net::{IpAddr, SocketAddr};
 
 use smoltcp::{
@@ -21,6 +21,7 @@ use smoltcp::{
 
 use super::{
     Error,
+    buffers::filled,
     demux::Tuple,
     link::Nowhere,
     listen::{overlap, push_at},
@@ -65,15 +66,8 @@ impl Datagrams {
 }
 
 fn buffer(room: Room) -> Result<PacketBuffer<'static>, Error> {
-    let (mut meta, mut bytes) = (Vec::new(), Vec::new());
-    meta.try_reserve_exact(room.packets)
-        .map_err(|_| Error::OutOfMemory)?;
-    bytes
-        .try_reserve_exact(room.bytes)
-        .map_err(|_| Error::OutOfMemory)?;
-    meta.resize(room.packets, PacketMetadata::EMPTY);
-    bytes.resize(room.bytes, 0);
-    Ok(PacketBuffer::new(meta, bytes))
+    let meta = filled(room.packets, PacketMetadata::EMPTY)?;
+    Ok(PacketBuffer::new(meta, filled(room.bytes, 0)?))
 }
 
 /// A socket, bound to nothing yet. Not under the stack's lock: its buffers are large.
