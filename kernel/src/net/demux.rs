@@ -31,6 +31,10 @@ pub(super) enum Carries {
         opens: bool,
         /// It ends one.
         resets: bool,
+        /// It has a SYN.
+        syn: bool,
+        /// Its number.
+        seq: u32,
     },
     /// A datagram.
     Udp(Tuple),
@@ -133,6 +137,8 @@ fn transport(
                 tuple: tuple(tcp.dst_port(), tcp.src_port()),
                 opens: tcp.syn() && !tcp.ack() && !tcp.rst(),
                 resets: tcp.rst(),
+                syn: tcp.syn(),
+                seq: tcp.seq_number().0 as u32,
             })
         }
         IpProtocol::Udp => {
@@ -221,12 +227,19 @@ mod tests {
             local: "127.0.0.2:256".parse().unwrap(),
             remote: "127.0.0.1:80".parse().unwrap(),
         };
-        let want = |opens, resets| Carries::Tcp { tuple, opens, resets };
-        assert_eq!(look(Medium::Ip, &p, false), want(true, false));
+        p[27] = 7;
+        let want = |opens, resets, syn| Carries::Tcp {
+            tuple,
+            opens,
+            resets,
+            syn,
+            seq: 7,
+        };
+        assert_eq!(look(Medium::Ip, &p, false), want(true, false, true));
         p[33] = 0x12;
-        assert_eq!(look(Medium::Ip, &p, false), want(false, false));
+        assert_eq!(look(Medium::Ip, &p, false), want(false, false, true));
         p[33] = 4;
-        assert_eq!(look(Medium::Ip, &p, false), want(false, true));
+        assert_eq!(look(Medium::Ip, &p, false), want(false, true, false));
         p[6] = 0x20; // a fragment
         assert_eq!(look(Medium::Ip, &p, false), Carries::Bad(Flaw::Fragment));
         p[6] = 0;

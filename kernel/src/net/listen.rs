@@ -17,7 +17,7 @@ use super::{
     hash::Seeded,
     poll::PollDesc,
     round::{Wakes, wake_reader},
-    stack::{Kind, Stack},
+    stack::{Kind, Stack, with},
 };
 
 /// Connections that wait to be accepted; what comes beyond is not answered, so the peer asks again a second later.
@@ -59,6 +59,22 @@ fn covers(bound: IpAddr, to: IpAddr) -> bool {
     }
 }
 
+/// Ports of those nobody asks for by number: how many there are, and how many are tried before the lock is let go. All may
+/// be taken, and a search through all of them would keep everybody else waiting.
+pub(super) const EPHEMERAL: u16 = 16384;
+pub(super) const TRIES: u16 = 256;
+
+/// Runs `f`, which tries `TRIES` ports, on the stack until it has found one or all were tried.
+pub(super) fn search<R>(mut f: impl FnMut(&mut Stack) -> Result<R, Error>) -> Result<R, Error> {
+    for _ in 1..EPHEMERAL / TRIES {
+        match with(&mut f) {
+            Err(Error::AddrNotAvailable) => {}
+            r => return r,
+        }
+    }
+    with(f)
+}
+
 /// Adds `id` to those at `port`.
 pub(super) fn push_at(table: &mut HashMap<u16, Vec<u32>, Seeded>, port: u16, id: u32) -> Result<(), Error> {
     table.try_reserve(1).map_err(|_| Error::OutOfMemory)?;
@@ -80,7 +96,7 @@ impl Stack {
         }
     }
 
-    /// Begins to listen; port 0 is one that is free.
+    /// Begins to listen; port 0 is one of the next `TRIES` that is free.
     pub(super) fn listen(&mut self, at: SocketAddr) -> Result<(u32, Arc<PollDesc>, SocketAddr), Error> {
         if !self.is_local(at) {
             return Err(Error::AddrNotAvailable);
@@ -94,14 +110,11 @@ impl Stack {
             all.any(|l| overlap(l.at.ip(), at.ip()))
         };
         let at = if at.port() == 0 {
-            let mut free = self.ephemeral(at.ip());
-            for _ in 0..16384 {
-                if !taken(self, free) {
-                    break;
-                }
-                free = self.ephemeral(at.ip());
-            }
-            free
+            let free = (0..TRIES).find_map(|_| {
+                let next = self.ephemeral(at.ip());
+                (!taken(self, next)).then_some(next)
+            });
+            free.ok_or(Error::AddrNotAvailable)?
         } else {
             at
         };
@@ -135,7 +148,7 @@ impl Stack {
 
     /// The next port of those nobody asks for by number.
     pub(super) fn ephemeral(&mut self, ip: IpAddr) -> SocketAddr {
-        self.next_port = self.next_port.wrapping_add(1) % 16384;
+        self.next_port = self.next_port.wrapping_add(1) % EPHEMERAL;
         SocketAddr::new(ip, 49152 + self.next_port)
     }
 

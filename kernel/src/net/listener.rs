@@ -9,6 +9,7 @@ use core::{fmt, net::SocketAddr};
 
 use super::{
     Error, ToAddr,
+    listen::search,
     poll::{Mode, PollDesc},
     stack,
     tcp::{Conn, TcpStream, at},
@@ -69,7 +70,7 @@ impl TcpListener {
     /// [`Error::AddrInUse`], [`Error::AddrNotAvailable`], [`Error::InvalidAddr`], [`Error::OutOfMemory`].
     pub fn bind(at: impl ToAddr) -> Result<TcpListener, Error> {
         let at = at.to_addr()?; // may ask a name server
-        let (l, pd, at) = stack::with(|s| s.listen(at))?;
+        let (l, pd, at) = search(|s| s.listen(at))?;
         let inner = Listening {
             l,
             pd,

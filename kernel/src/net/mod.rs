@@ -66,6 +66,8 @@ mod nic;
 mod ping;
 pub(crate) mod poll;
 #[cfg(not(loom))]
+mod reset;
+#[cfg(not(loom))]
 mod round;
 #[cfg(not(loom))]
 mod stack;

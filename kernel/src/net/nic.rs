@@ -41,6 +41,8 @@ pub struct Counters {
     pub malformed: u64,
     /// Received and dropped: a part of a larger packet. They are not put together.
     pub fragments: u64,
+    /// Received and dropped: resets of connections that do not have the exact number, and may be forged.
+    pub inexact_resets: u64,
     /// To be sent and dropped: the link was full.
     pub no_room: u64,
     /// To be sent and dropped: no memory.
@@ -58,6 +60,7 @@ impl core::ops::AddAssign for Counters {
         self.bad_checksums += o.bad_checksums;
         self.malformed += o.malformed;
         self.fragments += o.fragments;
+        self.inexact_resets += o.inexact_resets;
         self.no_room += o.no_room;
         self.no_memory += o.no_memory;
         self.no_neighbor += o.no_neighbor;
@@ -68,7 +71,7 @@ impl fmt::Display for Counters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "in {} frames {} bytes, out {} frames {} bytes; dropped: checksum {}, malformed {}, fragment {}, \
+            "in {} frames {} bytes, out {} frames {} bytes; dropped: checksum {}, malformed {}, fragment {}, reset {}, \
              link full {}, no memory {}, no neighbor {}",
             self.frames_in,
             self.bytes_in,
@@ -77,6 +80,7 @@ impl fmt::Display for Counters {
             self.bad_checksums,
             self.malformed,
             self.fragments,
+            self.inexact_resets,
             self.no_room,
             self.no_memory,
             self.no_neighbor

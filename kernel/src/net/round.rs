@@ -50,9 +50,12 @@ impl Stack {
             // Those marked meanwhile wait for the next turn of the outer loop, or a socket whose link is full would
             // keep us here.
             for _ in 0..self.dirty.len().min(left).min(SHARE) {
+                if left == 0 {
+                    break;
+                }
                 let Some(id) = self.dirty.pop_front() else { break };
                 left -= 1;
-                self.egress(id, now, wakes);
+                self.egress(id, now, wakes, &mut left);
             }
             if left == 0 || before == left {
                 break;
@@ -76,14 +79,19 @@ impl Stack {
         nic.counters.bytes_in += frame.len() as u64;
         let caps = nic.link.capabilities();
         let mut resets = false;
+        let mut syn = None;
         let to = match look(caps.medium, frame, caps.checksum.tcp.rx()) {
             Carries::Tcp {
                 tuple,
                 opens,
                 resets: r,
+                syn: s,
+                seq,
             } => {
                 resets = r;
+                syn = s.then_some(seq);
                 match self.segment_for(n, tuple, opens) {
+                    Ok(Some(id)) if r && !self.reset_counts(n, id, seq, frame, now) => return,
                     Ok(to) => to,
                     Err(Dropped) => return,
                 }
@@ -114,13 +122,16 @@ impl Stack {
         };
         self.show(n, to, frame, now);
         if let Some(id) = to {
+            if let Some(seq) = syn {
+                self.note_syn(id, seq);
+            }
             self.settle(id, resets, wakes);
             self.plan(id, now, true);
         }
     }
 
     /// Shows a frame to one socket, or to the interface alone.
-    fn show(&mut self, n: usize, to: Option<u32>, frame: &[u8], now: u64) {
+    pub(super) fn show(&mut self, n: usize, to: Option<u32>, frame: &[u8], now: u64) {
         let nic = &mut self.nics[n];
         let set = match to {
             Some(id) => match self.socks.get_mut(id as usize) {
@@ -133,18 +144,22 @@ impl Stack {
         nic.iface.poll_ingress_single(clock(now), &mut feed, set);
     }
 
-    /// Sends what the socket has to send.
-    fn egress(&mut self, id: u32, now: u64, wakes: &mut Wakes) {
+    /// Sends what the socket has to send: one frame, and more from what is `left` of the budget.
+    fn egress(&mut self, id: u32, now: u64, wakes: &mut Wakes, left: &mut usize) {
         let Some(Some(sock)) = self.socks.get_mut(id as usize) else {
             return;
         };
         sock.dirty = false;
         let nic = &mut self.nics[sock.nic];
         let mut feed = Feed::new(&mut *nic.link, &mut nic.counters, None);
-        let mut sent = false;
-        // not a spin: a socket's window and buffer are bounded
+        let mut sent = 0;
+        // not a spin: ends with the budget
         while nic.iface.poll_egress(clock(now), &mut feed, &mut sock.set) != PollResult::None {
-            sent = true;
+            sent += 1;
+            if *left == 0 {
+                break; // what remains is due at once, so `plan` marks the socket again
+            }
+            *left -= 1;
         }
         if feed.asked && !sock.asks && nic.asking.try_reserve(1).is_ok() {
             sock.asks = true;
@@ -152,7 +167,7 @@ impl Stack {
         }
         self.unblock(id, sent);
         self.settle(id, false, wakes);
-        self.plan(id, now, sent);
+        self.plan(id, now, sent > 0);
     }
 
     /// When must the socket be looked at next? Without `progress` not at once, whatever it says.

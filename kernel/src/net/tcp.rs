@@ -11,6 +11,7 @@ use core::{fmt, net::SocketAddr};
 use super::{
     Error, ReadHalf, ToAddr, WriteHalf,
     addr::destination,
+    listen::search,
     poll::{Mode, PollDesc},
     stack,
     turn::Turn,
@@ -233,7 +234,7 @@ impl TcpStream {
             return Err(Error::InvalidAddr);
         }
         let to = destination(to);
-        let (id, pd, tuple) = stack::with(|s| s.connect(to))?;
+        let (id, pd, tuple) = search(|s| s.connect(to))?;
         let conn = Conn::new(id, pd, tuple)?;
         if until.is_some() {
             conn.pd.set_deadline(Mode::Write, until);

@@ -27,7 +27,9 @@ use super::{
     buffers::{BUFFERS, Share},
     deadlines::Who,
     demux::Tuple,
+    listen::TRIES,
     poll::PollDesc,
+    reset::Expected,
     round::{Dropped, Wakes, wake},
     stack::{Kind, Stack},
 };
@@ -43,7 +45,6 @@ const FAREWELL_FOR: u64 = 2 * SECOND;
 /// Orphans at most; beyond that dropping a stream resets it.
 pub(super) const ORPHANS: usize = 8192;
 pub(super) const TIME_WAITS: usize = 1024;
-const EPHEMERAL: u16 = 49152;
 
 /// What the stack knows of a connection beside its socket.
 pub(super) struct Connection {
@@ -58,6 +59,8 @@ pub(super) struct Connection {
     /// Why it ended, if not in peace.
     pub(super) error: Option<Error>,
     was: State,
+    /// See `reset`.
+    pub(super) expected: Expected,
     /// Bytes taken since the peer was last offered a larger window.
     taken: usize,
     /// It is reset at this time (ns).
@@ -78,7 +81,7 @@ pub(super) fn endpoint(a: SocketAddr) -> IpEndpoint {
 }
 
 impl Stack {
-    fn connection(&mut self, id: u32) -> &mut Connection {
+    pub(super) fn connection(&mut self, id: u32) -> &mut Connection {
         match &mut self.sock(id).kind {
             Kind::Tcp(c) => c,
             _ => unreachable!("not a connection"),
@@ -116,6 +119,7 @@ impl Stack {
             orphan: false,
             error: None,
             was: s.state(),
+            expected: Expected::default(),
             taken: 0,
             expires: u64::MAX,
         };
@@ -127,7 +131,7 @@ impl Stack {
         Ok(id)
     }
 
-    /// Begins a connection to `to`; it opens when the answer comes.
+    /// Begins a connection to `to`, from one of the next `TRIES` ports that is free; it opens when the answer comes.
     pub(super) fn connect(&mut self, to: SocketAddr) -> Result<(u32, Arc<PollDesc>, Tuple), Error> {
         self.make(|s| s.open_active(to))
     }
@@ -141,19 +145,15 @@ impl Stack {
             let src = self.nics[nic].iface.get_source_address(&remote);
             src.ok_or(Error::Unreachable)?.into()
         };
-        let tuple = (0..16384)
-            .map(|_| {
-                self.next_port = self.next_port.wrapping_add(1) % 16384;
-                Tuple {
-                    local: SocketAddr::new(from, EPHEMERAL + self.next_port),
-                    remote: to,
-                }
-            })
+        let free = (0..TRIES).find_map(|_| {
+            let local = self.ephemeral(from);
+            let tuple = Tuple { local, remote: to };
             // Not itself: it would answer its own request.
-            .find(|t| {
-                t.local != to && !self.tuples.contains_key(t) && !self.listeners.contains_key(&t.local.port())
-            })
-            .ok_or(Error::AddrNotAvailable)?;
+            let taken =
+                local == to || self.tuples.contains_key(&tuple) || self.listeners.contains_key(&local.port());
+            (!taken).then_some(tuple)
+        });
+        let tuple = free.ok_or(Error::AddrNotAvailable)?;
         let (pair, share) = BUFFERS.pair()?;
         let mut s = new_socket(pair);
         s.connect(
@@ -375,6 +375,7 @@ impl Stack {
                 // there is nothing to send, and nothing to ask.
                 let c = self.connection(id);
                 c.taken += n;
+                c.expected.take(n);
                 if c.taken >= half || queued >= half {
                     c.taken = 0;
                     self.mark(id);

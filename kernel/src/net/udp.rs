@@ -7,6 +7,7 @@ use core::{fmt, net::SocketAddr};
 use super::{
     Error, ToAddr,
     addr::destination,
+    listen::search,
     poll::{Mode, PollDesc},
     stack::{self, Stack},
     tcp::at,
@@ -70,8 +71,8 @@ impl UdpSocket {
     }
 
     pub(super) fn bind_sized(at: SocketAddr, room: Room) -> Result<UdpSocket, Error> {
-        let socket = new_socket(room)?;
-        let (id, pd, at) = stack::with(|s| s.bind_udp(socket, at))?;
+        let mut socket = Some(new_socket(room)?);
+        let (id, pd, at) = search(|s| s.bind_udp(&mut socket, at))?;
         let inner = Inner {
             id,
             pd,

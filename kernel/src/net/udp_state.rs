@@ -24,7 +24,7 @@ use super::{
     buffers::filled,
     demux::Tuple,
     link::Nowhere,
-    listen::{overlap, push_at},
+    listen::{TRIES, overlap, push_at},
     poll::PollDesc,
     round::{Wakes, wake_reader},
     stack::{Kind, Stack, clock},
@@ -38,8 +38,13 @@ pub(super) struct Room {
     pub(super) packets: usize,
 }
 
-/// How long a datagram waits to learn where its receiver is.
+/// How long a datagram waits to learn where its receiver is, if no other waits behind it.
 const PATIENCE: u64 = 250_000_000;
+/// And else; a neighbor in a local network answers within that. Senders may be forged, and a server that answers them
+/// must not stand still for each: at most a tenth of the time, for a socket that has kept others waiting does not do so
+/// again for `REST`.
+const HURRY: u64 = 10_000_000;
+const REST: u64 = 10 * HURRY;
 
 /// What sockets get.
 pub(super) const ROOM: Room = Room {
@@ -55,6 +60,10 @@ pub(super) struct Datagrams {
     pub(super) error: Option<Error>,
     /// Its first datagram waits to learn where its receiver is, and is dropped at this time (ns).
     pub(super) stuck_until: u64,
+    /// Until then (ns) none waits with others behind it.
+    rested_at: u64,
+    /// Datagrams that were not sent yet.
+    queued: u32,
 }
 
 impl Datagrams {
@@ -62,6 +71,8 @@ impl Datagrams {
         peer: None,
         error: None,
         stuck_until: u64::MAX,
+        rested_at: 0,
+        queued: 0,
     };
 }
 
@@ -76,27 +87,27 @@ pub(super) fn new_socket(room: Room) -> Result<Socket<'static>, Error> {
 }
 
 impl Stack {
+    /// Adds a socket at `addr`; port 0 is one of the next `TRIES` that is free. Takes it if it finds one.
     pub(super) fn bind_udp(
         &mut self,
-        mut s: Socket<'static>,
+        socket: &mut Option<Socket<'static>>,
         addr: SocketAddr,
     ) -> Result<(u32, Arc<PollDesc>, SocketAddr), Error> {
         if !self.is_local(addr) {
             return Err(Error::AddrNotAvailable);
         }
         let mut bound = addr;
-        for _ in 0..16384 {
-            if addr.port() != 0 {
-                break;
-            }
-            bound = self.ephemeral(addr.ip());
-            if !self.udp_taken(bound) {
-                break;
-            }
+        if addr.port() == 0 {
+            let free = (0..TRIES).find_map(|_| {
+                let next = self.ephemeral(addr.ip());
+                (!self.udp_taken(next)).then_some(next)
+            });
+            bound = free.ok_or(Error::AddrNotAvailable)?;
         }
         if self.udp_taken(bound) {
             return Err(Error::AddrInUse);
         }
+        let mut s = socket.take().ok_or(Error::Closed)?;
         let ip = bound.ip();
         let listen = IpListenEndpoint {
             addr: (!ip.is_unspecified()).then(|| ip.into()),
@@ -164,6 +175,7 @@ impl Stack {
         }
         match sock.udp().send_slice(data, meta) {
             Ok(()) => {
+                self.datagrams(id).queued += 1;
                 self.mark(id);
                 Ok(Some(()))
             }
@@ -199,23 +211,36 @@ impl Stack {
 
     /// After an attempt to send. If nothing could be sent, though something was to be and the link has room, its
     /// receiver does not say where it is. smoltcp keeps that datagram, before all others, until it does, maybe for ever;
-    /// so it is dropped after a while.
-    pub(super) fn unblock(&mut self, id: u32, sent: bool) {
+    /// so it is dropped after a while; sooner if others wait behind it.
+    pub(super) fn unblock(&mut self, id: u32, sent: u32) {
         let now = self.now;
         let Some(Some(sock)) = self.socks.get_mut(id as usize) else {
             return;
         };
         let Kind::Udp(d) = &mut sock.kind else { return };
-        if sent && d.stuck_until == u64::MAX {
+        d.queued = d.queued.saturating_sub(sent);
+        if sent > 0 {
+            d.stuck_until = u64::MAX;
             return;
         }
         let nic = &mut self.nics[sock.nic];
-        if sent || !nic.link.has_room() || nic.iface.poll_at(clock(now), &sock.set).is_none() {
+        if !nic.link.has_room() || nic.iface.poll_at(clock(now), &sock.set).is_none() {
             d.stuck_until = u64::MAX;
-        } else if d.stuck_until == u64::MAX {
+            return;
+        }
+        if d.stuck_until == u64::MAX {
             d.stuck_until = now + PATIENCE;
-        } else if d.stuck_until <= now {
+        }
+        if d.queued > 1 {
+            let patience = if d.rested_at > now { 0 } else { HURRY };
+            d.stuck_until = d.stuck_until.min(now + patience);
+        }
+        if d.stuck_until <= now {
             d.stuck_until = u64::MAX;
+            if d.rested_at <= now {
+                d.rested_at = now + REST;
+            }
+            d.queued = d.queued.saturating_sub(1);
             // In a new place the socket waits for nobody, and on a link without neighbors it need not.
             if let AnySocketKind::Udp(s) = sock.set.remove(sock.handle) {
                 sock.handle = sock.set.add(s);

@@ -250,7 +250,7 @@ fn frames_of_all_kinds_damaged_in_all_ways() {
         packets: 8,
     };
     let (u, ..) =
-        r.s.bind_udp(new_socket(room).unwrap(), "0.0.0.0:53".parse().unwrap())
+        r.s.bind_udp(&mut new_socket(room).ok(), "0.0.0.0:53".parse().unwrap())
             .unwrap();
     r.s.datagrams(u).peer = Some("10.7.0.2:4000".parse().unwrap());
     let sound = corpus();

@@ -6,6 +6,8 @@ use smoltcp::wire::{Ipv4Address, Ipv4Packet, TcpControl, UdpPacket};
 use super::{
     super::{
         Error,
+        demux::Tuple,
+        listen::{EPHEMERAL, TRIES},
         round::Wakes,
         tcp_state::ORPHANS,
         udp_state::{ROOM, new_socket},
@@ -102,7 +104,7 @@ fn a_listener_goes_with_all_it_has() {
 fn a_datagram_to_nobody_does_not_block_the_socket() {
     let mut r = Rig::new();
     let (id, ..) =
-        r.s.bind_udp(new_socket(ROOM).ok().unwrap(), "0.0.0.0:53".parse().unwrap())
+        r.s.bind_udp(&mut new_socket(ROOM).ok(), "0.0.0.0:53".parse().unwrap())
             .unwrap();
     let to = |ip: Ipv4Address| core::net::SocketAddr::new(ip.into(), 9);
     for data in [&b""[..], b"lost", b"lost too"] {
@@ -199,4 +201,85 @@ fn nobody_connects_to_himself() {
         r.run();
     }
     assert_eq!(r.s.tuples.len(), 0);
+}
+
+/// A server that answers forged senders, each from a place where nobody is, still serves the others: their answers wait
+/// at most a tenth of the time.
+#[test]
+fn forged_senders_do_not_stop_a_server() {
+    let mut r = Rig::new();
+    let (id, ..) =
+        r.s.bind_udp(&mut new_socket(ROOM).ok(), "0.0.0.0:53".parse().unwrap())
+            .unwrap();
+    let (mut answered, mut asked, begin) = (0, 0, r.now);
+    while r.now - begin < SECOND {
+        // Ten from nobody for each honest one.
+        for host in 10..250 {
+            let from = if host % 11 == 0 {
+                OUR_IP
+            } else {
+                Ipv4Address::new(10, 7, 0, host)
+            };
+            asked += u32::from(from == OUR_IP);
+            r.input(frames::udp((from, 9), (IP, 53), b"question"));
+            let mut buf = [0; 8];
+            while let Ok(Some((n, who))) = r.s.recv_from(id, &mut buf, false) {
+                let _ = r.s.send_to(id, &buf[..n], who); // a full queue loses it
+            }
+            r.pass(MS);
+        }
+        let out = r.output();
+        answered += out.iter().filter(|f| f.ends_with(b"question")).count() as u32;
+    }
+    assert!(answered * 10 >= asked * 8, "{answered} of {asked} were answered");
+}
+
+/// When all ports are taken nobody is kept waiting for the search through all of them; the one that is free is found.
+#[test]
+fn the_search_for_a_port_goes_in_steps() {
+    let mut r = Rig::new();
+    let remote = "10.7.0.2:7".parse().unwrap();
+    let free = 49152 + 5000;
+    for port in 49152..=65535u16 {
+        if port != free {
+            let local = core::net::SocketAddr::new(IP.into(), port);
+            r.s.tuples.insert(Tuple { local, remote }, 0);
+        }
+    }
+    r.s.next_port = 0;
+    let mut steps = 0;
+    let got = loop {
+        let before = r.s.next_port;
+        match r.s.connect(remote) {
+            Ok((_, _, tuple)) => break tuple.local.port(),
+            Err(e) => assert_eq!(e, Error::AddrNotAvailable),
+        }
+        assert_eq!(r.s.next_port - before, TRIES);
+        steps += 1;
+        assert!(steps < EPHEMERAL / TRIES);
+    };
+    assert_eq!((got, steps), (free, 5000 / TRIES));
+}
+
+/// Whole windows of many connections are sent in many rounds, so that the lock is let go in between.
+#[test]
+fn windows_are_sent_in_rounds() {
+    let mut r = Rig::new();
+    let l = listen(&mut r);
+    let ids: Vec<_> = (0..20).map(|i| open(&mut r, l, 2000 + i).0).collect();
+    for id in ids {
+        assert_eq!(r.s.send(id, &[7; 4000]), Ok(Some(4000)));
+    }
+    let (mut rounds, mut sent) = (0, 0);
+    loop {
+        let more = r.s.round(&mut Wakes::new());
+        let n = r.tap.0.lock().unwrap().outward.drain(..).count();
+        assert!(n <= 48, "{n} frames in one round");
+        (rounds, sent) = (rounds + 1, sent + n);
+        if !more {
+            break;
+        }
+    }
+    assert_eq!(sent, 20 * 3);
+    assert!(rounds >= 2);
 }
