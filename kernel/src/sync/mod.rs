@@ -7,7 +7,7 @@
 //! | --- | --- |
 //! | `sema`, `sleepers` | the table of sleepers, and one bucket of it |
 //! | `limit` | waits that end at a deadline or with a context |
-//! | `mutex`, `raw_rwlock`, `rwlock_word`, `rwlock` | [`Mutex`], [`RwLock`], and their raw forms |
+//! | `raw_mutex`, `mutex`, `raw_rwlock`, `rwlock_word`, `rwlock` | [`Mutex`], [`RwLock`], and their raw forms |
 //! | `waitgroup`, `condvar` | [`WaitGroup`], [`Condvar`] |
 //! | `once`, `once_lock`, `lazy_lock` | [`Once`], [`OnceLock`], [`LazyLock`] |
 //! | `semaphore` | [`Semaphore`]: permits, several at a time |
@@ -33,6 +33,7 @@ mod mutex;
 mod once;
 mod once_lock;
 pub mod pool;
+mod raw_mutex;
 mod raw_rwlock;
 mod reads;
 mod rwlock;
@@ -53,12 +54,13 @@ pub use lazy_lock::LazyLock;
 #[cfg(not(loom))]
 pub use lock_api::GoroutineId;
 pub use map::Map;
-#[cfg(target_os = "none")]
-pub(crate) use mutex::GUARDED;
-pub use mutex::{Mutex, MutexGuard, RawMutex};
+pub use mutex::{Mutex, MutexGuard};
 pub use once::Once;
 pub use once_lock::OnceLock;
 pub use pool::Pool;
+#[cfg(target_os = "none")]
+pub(crate) use raw_mutex::GUARDED;
+pub use raw_mutex::RawMutex;
 pub use raw_rwlock::RawRwLock;
 pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub use semaphore::{Semaphore, SemaphorePermit};

@@ -12,7 +12,7 @@ use crate::{
     sync::{
         Condvar, Mutex, RawMutex, RawRwLock, WaitGroup,
         limit::{Forever, Limit, Patience, Stop},
-        mutex::STARVE,
+        raw_mutex::STARVE,
         sema,
     },
     time::{Duration, run_due},
