@@ -120,7 +120,7 @@ fmt-check:
 	@cd boot/image && cargo fmt --check
 
 doc: setup ## API documentation, in target/x86_64-burrow/doc
-	@cargo doc --quiet --no-deps -p burrow -p burrow-macros -p burrow-proto
+	@RUSTDOCFLAGS="-Z unstable-options --document-hidden-items" cargo doc --quiet --no-deps -p burrow -p burrow-macros -p burrow-proto
 
 ci: ## what CI runs
 	@.ci/run

@@ -3,11 +3,13 @@
 //! It owns every QEMU flag, turns an ELF into something bootable, watches the guest's serial line, and
 //! decides whether a run passed. Cargo calls it as its runner (through `boot/run`), the Makefile calls it for
 //! the rest. Files: `config` (parameters), `qemu` (flags, one guest), `serial` (machine lines),
-//! `verdict` (did it pass), `run`, `test`, `image`, `symbols`, `gdb`, `soak`, `lint`, `golden`
-//! and `listing` (fast paths, instruction by instruction), `netbench` (servers measured), `toolchain`.
+//! `verdict` (did it pass), `run`, `test`, `image`, `symbols`, `gdb`, `soak`, `lint` and `doc_examples` (house
+//! rules), `golden` and `listing` (fast paths, instruction by instruction), `netbench` (servers measured),
+//! `toolchain`.
 
 mod boot_time;
 mod config;
+mod doc_examples;
 mod examples;
 mod gdb;
 mod golden;
@@ -140,10 +142,12 @@ fn dispatch(mut args: Vec<OsString>) -> Result<i32> {
             soak::soak(count, minutes)
         }
         "golden" => golden::golden(&take_elf(&mut args)?),
-        "lint" => match lint::check()? {
+        "lint" => match lint::check()? + doc_examples::check()? {
             0 => Ok(0),
             wrong => {
-                eprintln!("burrow-boot: {wrong} places break a house rule (boot/src/lint.rs)");
+                eprintln!(
+                    "burrow-boot: {wrong} places break a house rule (boot/src/lint.rs, doc_examples.rs)"
+                );
                 Ok(1)
             }
         },

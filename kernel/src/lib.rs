@@ -39,6 +39,13 @@
 //! room needs an upper one it owns a hook that is filled in at boot. `docs/architecture.md` has the picture,
 //! `docs/hacking.md` the full vocabulary, lock ranks and how to find a bug.
 //!
+//! # Public and internal
+//!
+//! A program uses what the last column names. The rooms `lock`, `mem` and `sched`, most of `arch`, and single items elsewhere
+//! are `pub` for the kernel's own tests and benchmarks only: they are `#[doc(hidden)]` and may change at any time.
+//! `make doc` shows them all the same. Everything else has an example, which `make test T=docs` compiles and runs
+//! (`make lint` looks for items without).
+//!
 //! # Words
 //!
 //! - **G**: a goroutine. **M**: a core. **P**: the right to run goroutines, with a run queue; there are `gomaxprocs`.
@@ -84,7 +91,9 @@ pub mod context;
 pub mod debug;
 #[cfg(any(target_os = "none", all(test, not(loom))))]
 mod leak;
+#[doc(hidden)] // see "Public and internal" above
 pub mod lock;
+#[doc(hidden)] // see "Public and internal" above
 pub mod mem;
 pub mod net;
 pub mod opts;
@@ -94,9 +103,11 @@ pub mod prelude;
 #[cfg(target_os = "none")]
 pub mod runtime;
 #[cfg(target_os = "none")]
+#[doc(hidden)] // see "Public and internal" above
 pub mod sched;
 #[cfg(not(target_os = "none"))]
 #[path = "sched/host.rs"]
+#[doc(hidden)] // see "Public and internal" above
 pub mod sched;
 pub mod sync;
 pub mod test;
@@ -104,7 +115,21 @@ pub mod time;
 #[cfg(target_os = "none")]
 pub mod trace;
 
-pub use burrow_macros::{main, test};
+/// ```ignore-burrow (the machine has one main)
+/// #[burrow::main]
+/// fn main() {
+///     assert_eq!(burrow::spawn(|| 42).join().unwrap(), 42);
+/// }
+/// ```
+pub use burrow_macros::main;
+/// ```
+/// #[burrow::test(timeout = 10)]
+/// fn one_and_one() {
+///     assert_eq!(1 + 1, 2);
+/// }
+/// # one_and_one();
+/// ```
+pub use burrow_macros::test;
 #[doc(hidden)]
 pub use chan::__select;
 pub use chan::{

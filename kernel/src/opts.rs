@@ -6,6 +6,12 @@
 #![forbid(unsafe_code)]
 
 /// The value of `key` in `line`.
+///
+/// ```
+/// use burrow::opts::find;
+/// assert_eq!(find("chaos=7 quiet,chaos=8", "chaos"), Some("8"));
+/// assert_eq!(find("chaos=7 quiet", "quiet"), Some("1"));
+/// ```
 pub fn find<'a>(line: &'a str, key: &str) -> Option<&'a str> {
     line.split([' ', ',', '\t', '\n'])
         .rev()
@@ -18,6 +24,11 @@ pub fn find<'a>(line: &'a str, key: &str) -> Option<&'a str> {
 
 /// A list value: what follows `key=`, up to a space or the next `key=value`: `run=tour,exit seed=7` gives `tour`
 /// and `exit`. `|` separates as well, for a list that a tool joined.
+///
+/// ```
+/// let words: Vec<_> = burrow::opts::list_in("run=tour,exit seed=7", "run").collect();
+/// assert_eq!(words, ["tour", "exit"]);
+/// ```
 pub fn list_in<'a>(line: &'a str, key: &'a str) -> impl Iterator<Item = &'a str> {
     let words = line.split([' ', '\t', '\n']).rev().find_map(|word| {
         word.match_indices(key).find_map(|(at, _)| {
@@ -34,6 +45,11 @@ pub fn list_in<'a>(line: &'a str, key: &'a str) -> impl Iterator<Item = &'a str>
 }
 
 /// A number: decimal, or hexadecimal after `0x`.
+///
+/// ```
+/// use burrow::opts::number;
+/// assert_eq!((number("42"), number("0xff"), number("many")), (Some(42), Some(255), None));
+/// ```
 pub fn number(v: &str) -> Option<u64> {
     match v.strip_prefix("0x") {
         Some(hex) => u64::from_str_radix(hex, 16).ok(),
@@ -42,6 +58,11 @@ pub fn number(v: &str) -> Option<u64> {
 }
 
 /// A number of bytes: a number, then nothing, `K`, `M` or `G`. `None` if it is none or does not fit.
+///
+/// ```
+/// use burrow::opts::bytes;
+/// assert_eq!((bytes("8M"), bytes("1T")), (Some(8 << 20), None));
+/// ```
 pub fn bytes(v: &str) -> Option<u64> {
     let (digits, shift) = match v.as_bytes().last()? {
         b'K' | b'k' => (&v[..v.len() - 1], 10),
@@ -53,6 +74,11 @@ pub fn bytes(v: &str) -> Option<u64> {
 }
 
 /// The whole line; empty before the boot information is there, and on the host.
+///
+/// ```
+/// burrow::println!("booted with {:?}", burrow::opts::line());
+/// assert_eq!(burrow::opts::find(burrow::opts::line(), "nobody"), None);
+/// ```
 pub fn line() -> &'static str {
     #[cfg(target_os = "none")]
     return crate::arch::x86_64::bootinfo::try_get().map_or("", |i| i.cmdline);
@@ -61,21 +87,37 @@ pub fn line() -> &'static str {
 }
 
 /// The value of an option: `get("chaos") == Some("7")`.
+///
+/// ```
+/// assert_eq!(burrow::opts::get("no.such.option").unwrap_or("default"), "default");
+/// ```
 pub fn get(key: &str) -> Option<&'static str> {
     find(line(), key)
 }
 
 /// The items of a list option: `run=tour,exit`.
+///
+/// ```
+/// assert_eq!(burrow::opts::list("no.such.option").count(), 0);
+/// ```
 pub fn list(key: &'static str) -> impl Iterator<Item = &'static str> {
     list_in(line(), key)
 }
 
 /// The value of a numeric option; `None` also if it is no number.
+///
+/// ```
+/// assert_eq!(burrow::opts::get_u64("no.such.option").unwrap_or(4), 4);
+/// ```
 pub fn get_u64(key: &str) -> Option<u64> {
     get(key).and_then(number)
 }
 
 /// Is the option given and not `0`?
+///
+/// ```
+/// assert!(!burrow::opts::flag("no.such.option"));
+/// ```
 pub fn flag(key: &str) -> bool {
     get(key).is_some_and(|v| v != "0")
 }

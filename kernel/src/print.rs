@@ -40,6 +40,10 @@ impl Write for LineBuffer {
 }
 
 /// Writes bytes as they are. Any context.
+///
+/// ```
+/// burrow::print::raw(b"bytes, also if they are no text\n");
+/// ```
 pub fn raw(bytes: &[u8]) {
     #[cfg(target_os = "none")]
     crate::arch::x86_64::serial::write(bytes);
@@ -62,6 +66,11 @@ pub fn print(args: fmt::Arguments<'_>) {
 }
 
 /// Prints to the console, without a newline.
+///
+/// ```
+/// burrow::print!("one, ");
+/// burrow::print!("{}\n", "two");
+/// ```
 #[macro_export]
 macro_rules! print {
     ($($t:tt)*) => { $crate::print::print(::core::format_args!($($t)*)) };
@@ -69,8 +78,10 @@ macro_rules! print {
 
 /// Prints a line to the console.
 ///
-/// ```ignore
-/// println!("{} goroutines", 3);
+/// ```
+/// let n = 3;
+/// burrow::println!("{n} goroutines, {:?}", [1, 2]);
+/// burrow::println!();
 /// ```
 #[macro_export]
 macro_rules! println {
@@ -79,12 +90,20 @@ macro_rules! println {
 }
 
 /// As [`print!`]: there is one console.
+///
+/// ```
+/// burrow::eprint!("{} %\n", 100);
+/// ```
 #[macro_export]
 macro_rules! eprint {
     ($($t:tt)*) => { $crate::print!($($t)*) };
 }
 
 /// As [`println!`]: there is one console.
+///
+/// ```
+/// burrow::eprintln!("disk on fire: {}", true);
+/// ```
 #[macro_export]
 macro_rules! eprintln {
     ($($t:tt)*) => { $crate::println!($($t)*) };

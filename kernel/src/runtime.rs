@@ -21,7 +21,9 @@ pub use crate::{
         read_mem_stats,
         stats::{BySize, MemStats},
     },
-    sched::{Profile, ProfileRow, SchedStats, lock_os_thread, sched_stats, seed, unlock_os_thread},
+    sched::{
+        Profile, ProfileRow, SchedStats, WaitReason, lock_os_thread, sched_stats, seed, unlock_os_thread,
+    },
     sync::{LockStats, lock_stats},
 };
 

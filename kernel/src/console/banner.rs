@@ -8,6 +8,10 @@ use crate::{
 };
 
 /// Prints name, version, cores, memory, how it was booted and the time since the first instruction of ours.
+///
+/// ```
+/// burrow::console::banner();
+/// ```
 pub fn banner() {
     let info = bootinfo::get();
     crate::println!(

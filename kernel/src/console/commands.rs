@@ -14,6 +14,13 @@ use crate::{
 };
 
 /// A program that `run NAME` starts.
+///
+/// ```
+/// use burrow::console::Program;
+/// let hello = Program { name: "hello", about: "says so", run: || burrow::println!("hello") };
+/// (hello.run)();
+/// assert_eq!(alloc::format!("{hello:?}"), "hello");
+/// ```
 #[derive(Clone, Copy)]
 pub struct Program {
     /// Its word.
@@ -192,6 +199,12 @@ fn obey(programs: &[Program], line: &str) -> Result<(), Refusal> {
 /// Obeys the words of `run=a,b,…` on the kernel command line, one after the other: each is a program or a
 /// command. A word that is neither, or a program that panics, ends the machine with code 2: nobody watches.
 /// `false` without the option.
+///
+/// ```
+/// use burrow::console::{Program, run_list};
+/// let hello = Program { name: "hello", about: "says so", run: || burrow::println!("hello") };
+/// assert!(!run_list(&[hello])); // booted without `run=hello`
+/// ```
 pub fn run_list(programs: &[Program]) -> bool {
     let mut any = false;
     for word in crate::opts::list("run") {
@@ -210,6 +223,11 @@ pub fn run_list(programs: &[Program]) -> bool {
 }
 
 /// The prompt. Never returns: `exit` ends the machine.
+///
+/// ```no_run
+/// use burrow::console::{Program, prompt};
+/// prompt(&[Program { name: "hello", about: "says so", run: || burrow::println!("hello") }]);
+/// ```
 pub fn prompt(programs: &[Program]) -> ! {
     input::start();
     let mut editor = Editor::new("burrow> ");

@@ -126,6 +126,10 @@ fn wait_for_key(g: GPtr, _: *mut ()) -> bool {
 }
 
 /// The next key typed; blocks the goroutine until there is one. One goroutine at a time.
+///
+/// ```no_run
+/// while burrow::console::key() != b'q' {}
+/// ```
 pub fn key() -> u8 {
     loop {
         if let Some(byte) = KEYS.lock().pop() {
@@ -139,6 +143,11 @@ pub fn key() -> u8 {
 }
 
 /// The next key if it is typed within `limit`. Looks 20 times a second: for views that wait for "any key".
+///
+/// ```
+/// use burrow::{console::key_within, time::Duration};
+/// assert_eq!(key_within(Duration::ZERO), None); // nobody types here
+/// ```
 pub fn key_within(limit: Duration) -> Option<u8> {
     let until = time::Instant::now() + limit;
     loop {

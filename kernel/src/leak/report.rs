@@ -14,6 +14,12 @@ use crate::{
 };
 
 /// Why a goroutine waits for good.
+///
+/// ```
+/// use burrow::runtime::LeakCause;
+/// let why = LeakCause::NoHandle { handles: 1 };
+/// assert_eq!(why.to_string(), "it has the only handle of the channel");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum LeakCause {
@@ -73,12 +79,19 @@ impl fmt::Display for LeakCause {
 /// A goroutine that will never go on. Displays as one line.
 ///
 /// ```
+/// use burrow::{runtime::{self, LeakCause, WaitReason}, time::Duration};
 /// let nil = burrow::Chan::<u32>::nil();
-/// burrow::go(move || _ = nil.recv());
-/// burrow::time::sleep(burrow::time::Duration::from_millis(1));
-/// for leak in burrow::runtime::leaked() {
-///     burrow::println!("{leak}\n{}", leak.stack());
-/// }
+/// let h = burrow::Builder::new().name("lost").spawn(move || _ = nil.recv()).unwrap();
+/// let leak = loop {
+///     match runtime::leaked().into_iter().find(|l| l.goid() == h.id()) {
+///         Some(leak) => break leak,
+///         None => burrow::yield_now(), // not there yet
+///     }
+/// };
+/// assert_eq!((leak.name(), leak.reason()), ("lost", WaitReason::ChanRecvNil));
+/// assert_eq!(leak.cause(), LeakCause::Never);
+/// assert!(leak.waiting() < Duration::from_secs(3600) && leak.created_at().is_some());
+/// burrow::println!("{leak}\n{}", leak.stack());
 /// ```
 #[derive(Clone, Debug)]
 pub struct Leak {

@@ -5,7 +5,8 @@
 //! interrupt handlers take no ranked lock, so they can never wait for the code they interrupted.
 //!
 //! Every lock has a [`Rank`]. A core takes locks in rising rank only; builds with debug assertions check
-//! that on every acquisition and print the held locks when it fails. Whatever may park says so with [`might_sleep`].
+//! that on every acquisition and print the held locks when it fails. Whatever may park says so with
+//! [`might_sleep`](fn@might_sleep).
 
 mod guard;
 mod might_sleep;

@@ -2,7 +2,7 @@
 //!
 //! Three levels, for two kinds of caller.
 //!
-//! 1. A [`Bitmap`] behind a spin lock: [`alloc`], [`alloc_contig`], [`free`]. For everyone who may take a lock.
+//! 1. A [`Bitmap`] behind a spin lock: [`alloc`](fn@alloc), [`alloc_contig`], [`free`]. For everyone who may take a lock.
 //! 2. A cache of 32 *zeroed* frames per core, which only its core touches, with interrupts off.
 //! 3. A global lock-free list of zeroed frames (Treiber's stack), the reserve behind the caches.
 //!
@@ -18,7 +18,7 @@
 //! with the failed exchange. An exchange only fails because another core's succeeded.
 //!
 //! **Zeroing.** Frames are zeroed when they enter level 2 or 3 (the list's link is cleared again on the way
-//! out), so a fault costs no 4 KiB write. [`alloc`] returns them as they come; [`alloc_zeroed`] zeroes.
+//! out), so a fault costs no 4 KiB write. [`alloc`](fn@alloc) returns them as they come; [`alloc_zeroed`] zeroes.
 //!
 //! **What is handed out.** All RAM of the boot map but: the kernel image and the symbols file (in use), page 0 (a
 //! frame number 0 means "none"), firmware's tables (ACPI; a driver may want one later), the bitmap itself. What

@@ -7,7 +7,7 @@
 //! large block; a shrink never fails. `alloc_zeroed` clears only what may be dirty.
 //!
 //! Failure is null, with every guard released (DECISIONS 12). Before it gives up, a caller that may block for a moment (a
-//! goroutine, preemption on) runs [`reclaim`](super::reclaim) once and tries again.
+//! goroutine, preemption on) runs `reclaim` once and tries again.
 
 use core::{
     alloc::{GlobalAlloc, Layout},

@@ -22,7 +22,7 @@ static LIMIT: AtomicUsize = AtomicUsize::new(usize::MAX);
 ///
 /// Memory that is in use already stays. Go's counterpart is `debug.SetMemoryLimit`.
 ///
-/// ```ignore (needs the metal target)
+/// ```
 /// let old = burrow::runtime::set_memory_limit(Some(64 << 20));
 /// burrow::runtime::set_memory_limit(old);
 /// ```
@@ -33,6 +33,12 @@ pub fn set_memory_limit(bytes: Option<usize>) -> Option<usize> {
 }
 
 /// The limit in bytes, if one is set.
+///
+/// ```
+/// let old = burrow::runtime::set_memory_limit(Some(64 << 20));
+/// assert_eq!(burrow::runtime::memory_limit(), Some(64 << 20));
+/// burrow::runtime::set_memory_limit(old);
+/// ```
 pub fn memory_limit() -> Option<usize> {
     let l = LIMIT.load(Ordering::Relaxed);
     (l != usize::MAX).then(|| l * 4096)

@@ -5,7 +5,7 @@
 //! profile tells both what was allocated since boot and what is still in use, like Go's `heap` profile.
 //!
 //! A sampled object marks its span (bit in the owner word), which sends every free in that span the slow way, past
-//! [`on_free`]; the fast path never asks. With no sampled object left the mark goes.
+//! `on_free`; the fast path never asks. With no sampled object left the mark goes.
 //!
 //! Fixed tables, made at the first sample: a profile must not allocate from what it measures. When one is full, samples are
 //! counted as lost. `memprofile=off` turns it off.
@@ -207,6 +207,12 @@ pub(crate) fn on_free(s: &Span, o: *mut u8) {
 }
 
 /// One call stack of the heap profile. Estimates: each sample stands for 512 KiB or for itself, if that is more.
+///
+/// ```
+/// for row in burrow::runtime::heap_profile().records.iter().take(3) {
+///     burrow::println!("{} bytes in {} objects: {:x?}", row.inuse_bytes, row.inuse_objects, row.stack);
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     /// Return addresses, innermost first.
@@ -225,6 +231,12 @@ pub struct Record {
 
 /// The heap profile: a record for each call stack that was sampled, most bytes in use first, with the number of
 /// samples for which there was no room.
+///
+/// ```
+/// let profile = burrow::runtime::heap_profile();
+/// let bytes: u64 = profile.records.iter().map(|row| row.inuse_bytes).sum();
+/// burrow::println!("about {bytes} bytes in use, {} samples lost", profile.lost);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HeapProfile {
     /// By call stack.
@@ -235,8 +247,8 @@ pub struct HeapProfile {
 
 /// The heap profile now. Go's counterpart is `runtime.MemProfile`.
 ///
-/// ```ignore (needs the metal target)
-/// println!("{}", burrow::runtime::heap_profile());
+/// ```
+/// burrow::println!("{}", burrow::runtime::heap_profile());
 /// ```
 pub fn heap_profile() -> HeapProfile {
     let mut out = HeapProfile::default();

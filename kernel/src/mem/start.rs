@@ -62,7 +62,7 @@ pub(crate) fn flush_p(id: usize) {
 ///
 /// Go's counterpart is `runtime.ReadMemStats`.
 ///
-/// ```ignore (needs the metal target)
+/// ```
 /// let m = burrow::runtime::read_mem_stats();
 /// assert_eq!(m.heap_sys, m.heap_inuse + m.heap_idle);
 /// assert_eq!(m.heap_objects, m.mallocs - m.frees);
@@ -89,9 +89,9 @@ pub fn check_heap() -> Result<(), &'static str> {
 ///
 /// Go's counterpart is `debug.FreeOSMemory`.
 ///
-/// ```ignore (needs the metal target)
+/// ```
 /// let bytes = burrow::runtime::free_os_memory();
-/// println!("{bytes} bytes are free again");
+/// burrow::println!("{bytes} bytes are free again");
 /// ```
 pub fn free_os_memory() -> usize {
     world::stopped(|| {

@@ -20,6 +20,13 @@ use super::{
 };
 
 /// Figures of one size class.
+///
+/// ```
+/// for class in burrow::runtime::read_mem_stats().by_size.iter().filter(|class| class.spans > 0) {
+///     assert!(class.live() <= class.capacity as u64);
+///     burrow::println!("{} of {} objects of {} bytes", class.live(), class.capacity, class.size);
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BySize {
     /// Bytes of an object.
@@ -47,6 +54,12 @@ impl BySize {
 
 /// A reading of the memory figures, all of one moment. Bytes, unless said otherwise; names as in Go's
 /// `runtime.MemStats`. Small objects count with their class's size, large ones with what was asked for.
+///
+/// ```
+/// let m = burrow::runtime::read_mem_stats();
+/// assert_eq!(m.heap_objects, m.mallocs - m.frees);
+/// burrow::println!("{} of {} bytes in spans are in no object", m.fragmentation(), m.heap_inuse);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemStats {
     /// Live objects; the same as `heap_alloc`.

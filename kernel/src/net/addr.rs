@@ -26,6 +26,13 @@ pub trait ToAddr {
     ///
     /// # Errors
     /// As [`to_addr`](Self::to_addr).
+    ///
+    /// ```
+    /// use burrow::net::ToAddr;
+    /// assert_eq!("127.0.0.1:80".to_addrs(), Ok(vec!["127.0.0.1:80".to_addr().unwrap()]));
+    /// assert_eq!("localhost:80".to_addrs().unwrap().len(), 2); // IPv4 and IPv6
+    /// assert!("no port".to_addrs().is_err());
+    /// ```
     fn to_addrs(&self) -> Result<Vec<SocketAddr>, Error> {
         only(self.to_addr()?)
     }

@@ -68,6 +68,13 @@ impl TcpListener {
     ///
     /// # Errors
     /// [`Error::AddrInUse`], [`Error::AddrNotAvailable`], [`Error::InvalidAddr`], [`Error::OutOfMemory`].
+    ///
+    /// ```
+    /// use burrow::net::{Error, TcpListener};
+    /// let l = TcpListener::bind("127.0.0.1:0").unwrap();
+    /// assert_ne!(l.local_addr().port(), 0);
+    /// assert_eq!(TcpListener::bind(l.local_addr()).unwrap_err(), Error::AddrInUse);
+    /// ```
     pub fn bind(at: impl ToAddr) -> Result<TcpListener, Error> {
         let at = at.to_addr()?; // may ask a name server
         let (l, pd, at) = search(|s| s.listen(at))?;
@@ -89,6 +96,14 @@ impl TcpListener {
     /// # Errors
     /// [`Error::Closed`], [`Error::TimedOut`] once the deadline has passed; [`Error::OutOfMemory`]: a connection came and
     /// was closed, the next may do.
+    ///
+    /// ```
+    /// use burrow::net::{TcpListener, TcpStream};
+    /// let l = TcpListener::bind("127.0.0.1:0").unwrap();
+    /// let conn = TcpStream::connect(l.local_addr()).unwrap();
+    /// let (served, peer) = l.accept().unwrap();
+    /// assert_eq!((peer, served.local_addr()), (conn.local_addr(), l.local_addr()));
+    /// ```
     pub fn accept(&self) -> Result<(TcpStream, SocketAddr), Error> {
         let _turn = self.inner.accepting.take();
         loop {
@@ -106,6 +121,21 @@ impl TcpListener {
 
     /// The connections, one after the other, until the listener is closed or its deadline passes. One for which there is
     /// no memory is closed, and the next is waited for.
+    ///
+    /// ```
+    /// use burrow::net::{TcpListener, TcpStream};
+    /// let l = TcpListener::bind("127.0.0.1:0").unwrap();
+    /// let server = l.clone();
+    /// let h = burrow::spawn(move || {
+    ///     for conn in server.incoming() {
+    ///         burrow::go(move || conn.write_all(b"hello").unwrap());
+    ///     }
+    /// });
+    /// let conn = TcpStream::connect(l.local_addr()).unwrap();
+    /// assert_eq!(conn.read_full(&mut [0; 5]), Ok(5));
+    /// l.close().unwrap();
+    /// h.join().unwrap();
+    /// ```
     pub fn incoming(&self) -> impl Iterator<Item = TcpStream> + '_ {
         core::iter::from_fn(|| {
             loop {
@@ -119,11 +149,24 @@ impl TcpListener {
     }
 
     /// `accept` fails with [`Error::TimedOut`] from `when` on.
+    ///
+    /// ```
+    /// use burrow::{net::{Error, TcpListener}, time::Instant};
+    /// let l = TcpListener::bind("127.0.0.1:0").unwrap();
+    /// l.set_deadline(Some(Instant::now()));
+    /// assert_eq!(l.accept().unwrap_err(), Error::TimedOut);
+    /// l.set_deadline(None);
+    /// ```
     pub fn set_deadline(&self, when: Option<Instant>) {
         self.inner.pd.set_deadline(Mode::Read, at(when));
     }
 
     /// Where it listens.
+    ///
+    /// ```
+    /// let l = burrow::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    /// assert!(l.local_addr().ip().is_loopback() && l.local_addr().port() != 0);
+    /// ```
     pub fn local_addr(&self) -> SocketAddr {
         self.inner.at
     }

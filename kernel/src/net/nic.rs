@@ -24,6 +24,16 @@ use super::{
 use crate::sched;
 
 /// What was counted on an interface, or on all.
+///
+/// ```
+/// use burrow::net::UdpSocket;
+/// let lo = || burrow::net::interfaces()[0].counters;
+/// let before = lo();
+/// let s = UdpSocket::bind("127.0.0.1:0").unwrap();
+/// s.send_to(b"ping", s.local_addr()).unwrap();
+/// s.recv_from(&mut [0; 16]).unwrap();
+/// assert!(lo().frames_in > before.frames_in);
+/// ```
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Counters {
@@ -89,6 +99,15 @@ impl fmt::Display for Counters {
 }
 
 /// Where an interface has its IPv4 address from.
+///
+/// ```
+/// use burrow::net::Origin;
+/// for i in burrow::net::interfaces() {
+///     if let Origin::Dhcp { server, left } = i.origin {
+///         println!("{}: from {server} for {left:?}", i.name);
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub enum Origin {
     /// It has none yet.
@@ -108,6 +127,12 @@ pub enum Origin {
 }
 
 /// An interface, as `interfaces` describes it.
+///
+/// ```
+/// let lo = &burrow::net::interfaces()[0];
+/// assert_eq!((lo.name.as_str(), lo.up, lo.mac, lo.gateways.len()), ("lo", true, None, 0));
+/// assert!(lo.to_string().starts_with("lo: up mtu "));
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Interface {

@@ -5,7 +5,7 @@
 //! | `nonet` | leave devices alone |
 //! | `ip=10.0.2.15/24`, `gw=10.0.2.2` | `eth0`'s address and gateway; `ip1=`, `gw1=` are `eth1`'s, and so on |
 //! | `ip6=fec0::15/64`, `gw6=fec0::2` | the same for IPv6 |
-//! | `dns=10.0.2.3` | the name server, whatever DHCP says; several with commas or `|` between them |
+//! | `dns=10.0.2.3` | the name server, whatever DHCP says; several with commas or `\|` between them |
 //! | `netfaults=loss:5,seed:7` | see `faults` |
 //!
 //! Without `ip=`, or with one that makes no sense, DHCP is asked; when nobody has answered on any device after `PATIENCE`, the

@@ -22,6 +22,14 @@ pub(super) struct Opens {
 }
 
 /// Counters since boot, and what there is now.
+///
+/// ```
+/// let socket = burrow::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+/// let stats = burrow::net::stats();
+/// assert!(stats.udp >= 1 && stats.sockets >= stats.udp);
+/// println!("{stats}");
+/// drop(socket);
+/// ```
 #[derive(Clone, Copy, Default, Debug)]
 #[non_exhaustive]
 pub struct Stats {
@@ -139,6 +147,15 @@ pub fn stats() -> Stats {
 }
 
 /// A connection, as `connections` lists it.
+///
+/// ```
+/// use burrow::net::{TcpListener, TcpStream};
+/// let l = TcpListener::bind("127.0.0.1:0").unwrap();
+/// let conn = TcpStream::connect(l.local_addr()).unwrap();
+/// let all = burrow::net::connections(1000);
+/// let info = all.iter().find(|c| c.local == conn.local_addr()).unwrap();
+/// assert_eq!((info.peer, info.state, info.unread), (l.local_addr(), "established", 0));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct ConnectionInfo {

@@ -153,6 +153,15 @@ impl fmt::Debug for Conn {
 }
 
 /// Which half to shut down.
+///
+/// ```
+/// use burrow::net::{Error, Shutdown, TcpListener, TcpStream};
+/// let l = TcpListener::bind("127.0.0.1:0").unwrap();
+/// let a = TcpStream::connect(l.local_addr()).unwrap();
+/// a.shutdown(Shutdown::Both).unwrap();
+/// assert_eq!(a.read(&mut [0]), Ok(0));
+/// assert_eq!(a.write(b"x"), Err(Error::BrokenPipe));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Shutdown {
     /// Reads return 0 from now on.
@@ -212,6 +221,12 @@ impl TcpStream {
     ///
     /// # Errors
     /// [`Error::TimedOut`], or as there.
+    ///
+    /// ```
+    /// use burrow::{net::{TcpListener, TcpStream}, time::Duration};
+    /// let l = TcpListener::bind("127.0.0.1:0").unwrap();
+    /// TcpStream::connect_timeout(l.local_addr(), Duration::from_secs(10)).unwrap();
+    /// ```
     pub fn connect_timeout(to: impl ToAddr, limit: Duration) -> Result<TcpStream, Error> {
         let until = deadline(limit);
         Self::connect_any(&to.to_addrs()?, Some(until))
@@ -256,6 +271,18 @@ impl TcpStream {
     ///
     /// # Errors
     /// [`Error::TimedOut`] once the read deadline has passed, [`Error::Reset`], [`Error::Closed`].
+    ///
+    /// ```
+    /// use burrow::net::{TcpListener, TcpStream};
+    /// let l = TcpListener::bind("127.0.0.1:0").unwrap();
+    /// let a = TcpStream::connect(l.local_addr()).unwrap();
+    /// let (b, _) = l.accept().unwrap();
+    /// a.write_all(b"hello").unwrap();
+    /// assert_eq!(b.read(&mut [0; 2]), Ok(2));
+    /// assert_eq!(b.read(&mut [0; 16]), Ok(3));
+    /// drop(a);
+    /// assert_eq!(b.read(&mut [0; 16]), Ok(0)); // the end
+    /// ```
     pub fn read(&self, buf: &mut [u8]) -> Result<usize, Error> {
         self.conn.read(buf)
     }
@@ -264,6 +291,18 @@ impl TcpStream {
     ///
     /// # Errors
     /// As [`read`](Self::read).
+    ///
+    /// ```
+    /// use burrow::net::{TcpListener, TcpStream};
+    /// let l = TcpListener::bind("127.0.0.1:0").unwrap();
+    /// let a = TcpStream::connect(l.local_addr()).unwrap();
+    /// let (b, _) = l.accept().unwrap();
+    /// a.write_all(b"length").unwrap();
+    /// a.write_all(b"+body").unwrap();
+    /// drop(a);
+    /// assert_eq!(b.read_full(&mut [0; 8]), Ok(8));
+    /// assert_eq!(b.read_full(&mut [0; 8]), Ok(3)); // that was all
+    /// ```
     pub fn read_full(&self, buf: &mut [u8]) -> Result<usize, Error> {
         let mut n = 0;
         while n < buf.len() {
@@ -279,6 +318,18 @@ impl TcpStream {
     ///
     /// # Errors
     /// As [`read`](Self::read), or [`Error::OutOfMemory`]; what was read before is in `out`.
+    ///
+    /// ```
+    /// use burrow::net::{TcpListener, TcpStream};
+    /// let l = TcpListener::bind("127.0.0.1:0").unwrap();
+    /// let a = TcpStream::connect(l.local_addr()).unwrap();
+    /// let (b, _) = l.accept().unwrap();
+    /// a.write_all(b"hello").unwrap();
+    /// drop(a);
+    /// let mut text = b"> ".to_vec();
+    /// assert_eq!(b.read_to_end(&mut text), Ok(5));
+    /// assert_eq!(text, b"> hello");
+    /// ```
     pub fn read_to_end(&self, out: &mut alloc::vec::Vec<u8>) -> Result<usize, Error> {
         let mut buf = [0; 1024];
         let begin = out.len();
@@ -295,6 +346,16 @@ impl TcpStream {
     ///
     /// # Errors
     /// [`Error::TimedOut`] once the write deadline has passed, [`Error::BrokenPipe`] after `shutdown`, [`Error::Reset`].
+    ///
+    /// ```
+    /// use burrow::net::{TcpListener, TcpStream};
+    /// let l = TcpListener::bind("127.0.0.1:0").unwrap();
+    /// let a = TcpStream::connect(l.local_addr()).unwrap();
+    /// let (b, _) = l.accept().unwrap();
+    /// let sent = a.write(&[0; 100_000]).unwrap(); // as much as the buffer takes
+    /// assert!((1..100_000).contains(&sent));
+    /// drop(b);
+    /// ```
     pub fn write(&self, buf: &[u8]) -> Result<usize, Error> {
         self.conn.write(buf)
     }
@@ -303,6 +364,17 @@ impl TcpStream {
     ///
     /// # Errors
     /// As [`write`](Self::write); some of it may have been written.
+    ///
+    /// ```
+    /// use burrow::net::{TcpListener, TcpStream};
+    /// let l = TcpListener::bind("127.0.0.1:0").unwrap();
+    /// let a = TcpStream::connect(l.local_addr()).unwrap();
+    /// let (b, _) = l.accept().unwrap();
+    /// let reader = burrow::spawn(move || b.read_to_end(&mut Vec::new()));
+    /// a.write_all(&[0; 100_000]).unwrap();
+    /// drop(a);
+    /// assert_eq!(reader.join().unwrap(), Ok(100_000));
+    /// ```
     pub fn write_all(&self, buf: &[u8]) -> Result<(), Error> {
         self.conn.write_all(buf)
     }
@@ -311,6 +383,17 @@ impl TcpStream {
     ///
     /// # Errors
     /// [`Error::Closed`].
+    ///
+    /// ```
+    /// use burrow::net::{Shutdown, TcpListener, TcpStream};
+    /// let l = TcpListener::bind("127.0.0.1:0").unwrap();
+    /// let a = TcpStream::connect(l.local_addr()).unwrap();
+    /// let (b, _) = l.accept().unwrap();
+    /// a.shutdown(Shutdown::Write).unwrap(); // that was the question
+    /// assert_eq!(b.read(&mut [0]), Ok(0));
+    /// b.write_all(b"answer").unwrap();
+    /// assert_eq!(a.read(&mut [0; 16]), Ok(6));
+    /// ```
     pub fn shutdown(&self, how: Shutdown) -> Result<(), Error> {
         self.conn.shutdown(how)
     }
@@ -319,21 +402,59 @@ impl TcpStream {
     ///
     /// # Errors
     /// [`Error::Closed`] if it was closed.
+    ///
+    /// ```
+    /// use burrow::net::{Error, TcpListener, TcpStream};
+    /// let l = TcpListener::bind("127.0.0.1:0").unwrap();
+    /// let a = TcpStream::connect(l.local_addr()).unwrap();
+    /// let reading = a.clone();
+    /// let h = burrow::spawn(move || reading.read(&mut [0]));
+    /// a.close().unwrap();
+    /// assert_eq!(h.join().unwrap(), Err(Error::Closed));
+    /// ```
     pub fn close(&self) -> Result<(), Error> {
         self.conn.close()
     }
 
     /// Reads fail with [`Error::TimedOut`] from `when` on; those that wait are woken. `None`: never.
+    ///
+    /// ```
+    /// use burrow::{net::{Error, TcpListener, TcpStream}, time::Instant};
+    /// let l = TcpListener::bind("127.0.0.1:0").unwrap();
+    /// let a = TcpStream::connect(l.local_addr()).unwrap();
+    /// a.set_read_deadline(Some(Instant::now()));
+    /// assert_eq!(a.read(&mut [0]), Err(Error::TimedOut));
+    /// assert_eq!(a.write(b"x"), Ok(1)); // writes have their own
+    /// ```
     pub fn set_read_deadline(&self, when: Option<Instant>) {
         self.conn.pd.set_deadline(Mode::Read, at(when));
     }
 
     /// The same for writes.
+    ///
+    /// ```
+    /// use burrow::{net::{Error, TcpListener, TcpStream}, time::Instant};
+    /// let l = TcpListener::bind("127.0.0.1:0").unwrap();
+    /// let a = TcpStream::connect(l.local_addr()).unwrap();
+    /// a.set_write_deadline(Some(Instant::now()));
+    /// assert_eq!(a.write(b"x"), Err(Error::TimedOut));
+    /// a.set_write_deadline(None);
+    /// assert_eq!(a.write(b"x"), Ok(1));
+    /// ```
     pub fn set_write_deadline(&self, when: Option<Instant>) {
         self.conn.pd.set_deadline(Mode::Write, at(when));
     }
 
     /// Both deadlines.
+    ///
+    /// ```
+    /// use burrow::{net::{Error, TcpListener, TcpStream}, time::Instant};
+    /// let l = TcpListener::bind("127.0.0.1:0").unwrap();
+    /// let a = TcpStream::connect(l.local_addr()).unwrap();
+    /// a.set_deadline(Some(Instant::now()));
+    /// assert_eq!(a.read(&mut [0]), Err(Error::TimedOut));
+    /// assert_eq!(a.write(b"x"), Err(Error::TimedOut));
+    /// ```
     pub fn set_deadline(&self, when: Option<Instant>) {
         self.set_read_deadline(when);
         self.set_write_deadline(when);
@@ -343,6 +464,16 @@ impl TcpStream {
     ///
     /// # Errors
     /// [`Error::Closed`].
+    ///
+    /// ```
+    /// use burrow::net::{TcpListener, TcpStream};
+    /// let l = TcpListener::bind("127.0.0.1:0").unwrap();
+    /// let a = TcpStream::connect(l.local_addr()).unwrap();
+    /// let (b, _) = l.accept().unwrap();
+    /// a.set_nodelay(false).unwrap(); // few large segments instead of many small ones
+    /// a.write_all(b"x").unwrap();
+    /// assert_eq!(b.read(&mut [0; 16]), Ok(1));
+    /// ```
     pub fn set_nodelay(&self, nodelay: bool) -> Result<(), Error> {
         self.conn.with(|s, id| {
             s.sock(id).tcp().set_nagle_enabled(!nodelay);
@@ -355,6 +486,14 @@ impl TcpStream {
     ///
     /// # Errors
     /// [`Error::Closed`].
+    ///
+    /// ```
+    /// use burrow::{net::{TcpListener, TcpStream}, time::Duration};
+    /// let l = TcpListener::bind("127.0.0.1:0").unwrap();
+    /// let a = TcpStream::connect(l.local_addr()).unwrap();
+    /// a.set_keepalive(Some(Duration::from_secs(30))).unwrap();
+    /// a.set_keepalive(None).unwrap();
+    /// ```
     pub fn set_keepalive(&self, every: Option<Duration>) -> Result<(), Error> {
         self.conn.with(|s, id| {
             s.keep_alive(id, every);
@@ -363,11 +502,28 @@ impl TcpStream {
     }
 
     /// This side's address.
+    ///
+    /// ```
+    /// use burrow::net::{TcpListener, TcpStream};
+    /// let l = TcpListener::bind("127.0.0.1:0").unwrap();
+    /// let a = TcpStream::connect(l.local_addr()).unwrap();
+    /// let (b, _) = l.accept().unwrap();
+    /// assert_eq!(a.local_addr(), b.peer_addr());
+    /// ```
     pub fn local_addr(&self) -> SocketAddr {
         self.conn.local
     }
 
     /// The other side's address.
+    ///
+    /// ```
+    /// use burrow::net::{TcpListener, TcpStream};
+    /// let l = TcpListener::bind("127.0.0.1:0").unwrap();
+    /// let a = TcpStream::connect(l.local_addr()).unwrap();
+    /// let (b, _) = l.accept().unwrap();
+    /// assert_eq!(a.peer_addr(), l.local_addr());
+    /// drop(b);
+    /// ```
     pub fn peer_addr(&self) -> SocketAddr {
         self.conn.peer
     }

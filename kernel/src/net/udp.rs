@@ -66,6 +66,12 @@ impl UdpSocket {
     ///
     /// # Errors
     /// [`Error::AddrInUse`], [`Error::AddrNotAvailable`], [`Error::InvalidAddr`], [`Error::OutOfMemory`].
+    ///
+    /// ```
+    /// use burrow::net::{Error, UdpSocket};
+    /// let s = UdpSocket::bind("127.0.0.1:0").unwrap();
+    /// assert_eq!(UdpSocket::bind(s.local_addr()).unwrap_err(), Error::AddrInUse);
+    /// ```
     pub fn bind(at: impl ToAddr) -> Result<UdpSocket, Error> {
         Self::bind_sized(at.to_addr()?, ROOM)
     }
@@ -98,6 +104,15 @@ impl UdpSocket {
     ///
     /// # Errors
     /// [`Error::MessageTooLong`], [`Error::Unreachable`], [`Error::Closed`], [`Error::TimedOut`].
+    ///
+    /// ```
+    /// use burrow::net::UdpSocket;
+    /// let (a, b) = (UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
+    /// a.send_to(b"ping", b.local_addr()).unwrap();
+    /// a.send_to(b"", b.local_addr()).unwrap(); // a datagram, too
+    /// let mut buf = [0; 16];
+    /// assert_eq!((b.recv_from(&mut buf).unwrap().0, b.recv_from(&mut buf).unwrap().0), (4, 0));
+    /// ```
     pub fn send_to(&self, data: &[u8], to: impl ToAddr) -> Result<(), Error> {
         self.send_at(data, Some(destination(to.to_addr()?)))
     }
@@ -121,6 +136,13 @@ impl UdpSocket {
     ///
     /// # Errors
     /// [`Error::Closed`], [`Error::TimedOut`] once the read deadline has passed; [`Error::Refused`] on a connected socket.
+    ///
+    /// ```
+    /// use burrow::net::UdpSocket;
+    /// let (a, b) = (UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
+    /// a.send_to(b"ping", b.local_addr()).unwrap();
+    /// assert_eq!(b.recv_from(&mut [0; 2]), Ok((2, a.local_addr()))); // the rest is lost
+    /// ```
     pub fn recv_from(&self, buf: &mut [u8]) -> Result<(usize, SocketAddr), Error> {
         self.receive(buf, false)
     }
@@ -129,6 +151,14 @@ impl UdpSocket {
     ///
     /// # Errors
     /// As there.
+    ///
+    /// ```
+    /// use burrow::net::UdpSocket;
+    /// let (a, b) = (UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
+    /// a.send_to(b"ping", b.local_addr()).unwrap();
+    /// assert_eq!(b.peek_from(&mut [0; 16]), Ok((4, a.local_addr())));
+    /// assert_eq!(b.recv_from(&mut [0; 16]), Ok((4, a.local_addr())));
+    /// ```
     pub fn peek_from(&self, buf: &mut [u8]) -> Result<(usize, SocketAddr), Error> {
         self.receive(buf, true)
     }
@@ -176,6 +206,14 @@ impl UdpSocket {
     /// # Errors
     /// [`Error::NotConnected`], [`Error::Refused`]: nobody was there for the one before; else as
     /// [`send_to`](Self::send_to).
+    ///
+    /// ```
+    /// use burrow::net::UdpSocket;
+    /// let (a, b) = (UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
+    /// a.connect(b.local_addr()).unwrap();
+    /// a.send(b"ping").unwrap();
+    /// assert_eq!(b.recv_from(&mut [0; 16]), Ok((4, a.local_addr())));
+    /// ```
     pub fn send(&self, data: &[u8]) -> Result<(), Error> {
         self.send_at(data, None)
     }
@@ -184,6 +222,14 @@ impl UdpSocket {
     ///
     /// # Errors
     /// [`Error::NotConnected`], else as [`recv_from`](Self::recv_from).
+    ///
+    /// ```
+    /// use burrow::net::UdpSocket;
+    /// let (a, b) = (UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
+    /// b.connect(a.local_addr()).unwrap(); // hears nobody else
+    /// a.send_to(b"ping", b.local_addr()).unwrap();
+    /// assert_eq!(b.recv(&mut [0; 16]), Ok(4));
+    /// ```
     pub fn recv(&self, buf: &mut [u8]) -> Result<usize, Error> {
         self.peer_addr()?;
         Ok(self.recv_from(buf)?.0)
@@ -193,6 +239,14 @@ impl UdpSocket {
     ///
     /// # Errors
     /// [`Error::NotConnected`], [`Error::Closed`].
+    ///
+    /// ```
+    /// use burrow::net::{Error, UdpSocket};
+    /// let s = UdpSocket::bind("127.0.0.1:0").unwrap();
+    /// assert_eq!(s.peer_addr(), Err(Error::NotConnected));
+    /// s.connect("127.0.0.1:9").unwrap();
+    /// assert_eq!(s.peer_addr(), Ok("127.0.0.1:9".parse().unwrap()));
+    /// ```
     pub fn peer_addr(&self) -> Result<SocketAddr, Error> {
         self.with(|s, id| s.datagrams(id).peer.ok_or(Error::NotConnected))
     }
@@ -201,6 +255,11 @@ impl UdpSocket {
     ///
     /// # Errors
     /// [`Error::Closed`].
+    ///
+    /// ```
+    /// let s = burrow::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    /// assert_eq!(s.take_error(), Ok(None));
+    /// ```
     pub fn take_error(&self) -> Result<Option<Error>, Error> {
         self.with(|s, id| Ok(s.datagrams(id).error.take()))
     }
@@ -209,6 +268,13 @@ impl UdpSocket {
     ///
     /// # Errors
     /// [`Error::InvalidAddr`] for 0, [`Error::Closed`].
+    ///
+    /// ```
+    /// use burrow::net::{Error, UdpSocket};
+    /// let s = UdpSocket::bind("127.0.0.1:0").unwrap();
+    /// s.set_ttl(1).unwrap(); // not beyond this network
+    /// assert_eq!(s.set_ttl(0), Err(Error::InvalidAddr));
+    /// ```
     pub fn set_ttl(&self, ttl: u8) -> Result<(), Error> {
         if ttl == 0 {
             return Err(Error::InvalidAddr);
@@ -220,16 +286,38 @@ impl UdpSocket {
     }
 
     /// `recv_from` fails with [`Error::TimedOut`] from `when` on.
+    ///
+    /// ```
+    /// use burrow::{net::{Error, UdpSocket}, time::Instant};
+    /// let s = UdpSocket::bind("127.0.0.1:0").unwrap();
+    /// s.set_read_deadline(Some(Instant::now()));
+    /// assert_eq!(s.recv_from(&mut [0; 16]), Err(Error::TimedOut));
+    /// ```
     pub fn set_read_deadline(&self, when: Option<Instant>) {
         self.inner.pd.set_deadline(Mode::Read, at(when));
     }
 
     /// `send_to` fails with [`Error::TimedOut`] from `when` on.
+    ///
+    /// ```
+    /// use burrow::{net::{Error, UdpSocket}, time::Instant};
+    /// let s = UdpSocket::bind("127.0.0.1:0").unwrap();
+    /// s.set_write_deadline(Some(Instant::now()));
+    /// assert_eq!(s.send_to(b"x", s.local_addr()), Err(Error::TimedOut));
+    /// ```
     pub fn set_write_deadline(&self, when: Option<Instant>) {
         self.inner.pd.set_deadline(Mode::Write, at(when));
     }
 
     /// Both deadlines.
+    ///
+    /// ```
+    /// use burrow::{net::{Error, UdpSocket}, time::Instant};
+    /// let s = UdpSocket::bind("127.0.0.1:0").unwrap();
+    /// s.set_deadline(Some(Instant::now()));
+    /// assert_eq!(s.recv_from(&mut [0; 16]), Err(Error::TimedOut));
+    /// assert_eq!(s.send_to(b"x", s.local_addr()), Err(Error::TimedOut));
+    /// ```
     pub fn set_deadline(&self, when: Option<Instant>) {
         self.set_read_deadline(when);
         self.set_write_deadline(when);
@@ -244,6 +332,15 @@ impl UdpSocket {
     ///
     /// # Errors
     /// [`Error::Closed`] if it was closed.
+    ///
+    /// ```
+    /// use burrow::net::{Error, UdpSocket};
+    /// let s = UdpSocket::bind("127.0.0.1:0").unwrap();
+    /// let other = s.clone();
+    /// let h = burrow::spawn(move || other.recv_from(&mut [0; 16]));
+    /// s.close().unwrap();
+    /// assert_eq!(h.join().unwrap(), Err(Error::Closed));
+    /// ```
     pub fn close(&self) -> Result<(), Error> {
         self.inner.close()
     }

@@ -23,6 +23,17 @@ use crate::arch::x86_64::KERNEL_BASE;
 const DEPTH: usize = 32;
 
 /// The calls that led to a panic, innermost first. No heap: offsets into the kernel image.
+///
+/// ```
+/// use burrow::panic::Backtrace;
+/// let p = burrow::recover(|| panic!("boom")).unwrap_err();
+/// assert!(p.backtrace().frames().count() > 1);
+/// assert_eq!(Backtrace::EMPTY.frames().count(), 0);
+/// let here = Backtrace::capture(0);
+/// for frame in here.frames().take(1) {
+///     burrow::println!("called from {:#x}", frame.lookup());
+/// }
+/// ```
 #[derive(Clone)]
 pub struct Backtrace {
     len: u8,
@@ -75,6 +86,11 @@ impl Backtrace {
 
     /// Traces the running goroutine, from the caller of the function that starts at `skip_to` on
     /// (0: from the caller of this one).
+    ///
+    /// ```
+    /// let trace = burrow::panic::Backtrace::capture(0);
+    /// assert!(trace.frames().count() > 0);
+    /// ```
     #[inline(never)]
     pub fn capture(skip_to: usize) -> Backtrace {
         let skip_to = if skip_to == 0 {

@@ -94,6 +94,14 @@ pub(super) unsafe fn is_fault(class: u64, exception: *const UnwindException) -> 
 /// Is this goroutine unwinding?
 ///
 /// For a drop that must behave differently then (std's `thread::panicking`).
+///
+/// ```
+/// let p = burrow::recover(|| {
+///     burrow::defer! { assert!(burrow::panic::panicking(), "left by the panic") }
+///     panic!("no");
+/// });
+/// assert!(p.is_err() && !burrow::panic::panicking());
+/// ```
 pub fn panicking() -> bool {
     seam::state().depth.get() != 0
 }
@@ -105,7 +113,7 @@ pub(super) fn goid() -> u64 {
 
 /// Runs `f`; a panic or goexit that leaves it comes back as `Err`.
 ///
-/// The runtime's own catch (a goroutine's entry); users call [`recover`](super::recover), which passes
+/// The runtime's own catch (a goroutine's entry); users call [`recover`](fn@super::recover), which passes
 /// goexit on.
 pub fn catch<T>(f: impl FnOnce() -> T) -> Result<T, Unwound> {
     let state = seam::state();

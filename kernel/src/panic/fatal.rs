@@ -54,11 +54,24 @@ pub(super) fn halt() -> ! {
 /// Ends the program: prints `fatal error: msg` and every goroutine, exits with code 2.
 ///
 /// Cannot be recovered; no drops or `defer!`s run.
+///
+/// ```
+/// if burrow::spawn(|| 6 * 7).join().unwrap() != 42 {
+///     burrow::panic::fatal("arithmetic is broken"); // no recover catches this
+/// }
+/// ```
 pub fn fatal(msg: &str) -> ! {
     fatal_fmt(format_args!("{msg}"))
 }
 
 /// As [`fatal`], with a formatted message.
+///
+/// ```
+/// let n = burrow::spawn(|| 6 * 7).join().unwrap();
+/// if n != 42 {
+///     burrow::panic::fatal_fmt(format_args!("arithmetic is broken: {n}"));
+/// }
+/// ```
 #[inline(never)]
 pub fn fatal_fmt(msg: fmt::Arguments<'_>) -> ! {
     let fp: usize;

@@ -17,6 +17,11 @@ impl PanicState {
 }
 
 /// Not taken on the host.
+///
+/// ```
+/// let p = burrow::recover(|| panic!("boom")).unwrap_err();
+/// let _: &burrow::panic::Backtrace = p.backtrace();
+/// ```
 #[derive(Clone)]
 pub struct Backtrace(());
 
@@ -50,6 +55,14 @@ pub fn catch<T>(f: impl FnOnce() -> T) -> Result<T, Unwound> {
 }
 
 /// Is this goroutine unwinding?
+///
+/// ```
+/// let p = burrow::recover(|| {
+///     burrow::defer! { assert!(burrow::panic::panicking(), "left by the panic") }
+///     panic!("no");
+/// });
+/// assert!(p.is_err() && !burrow::panic::panicking());
+/// ```
 pub fn panicking() -> bool {
     std::thread::panicking()
 }
@@ -76,11 +89,24 @@ pub fn crash(p: Panic) -> ! {
 }
 
 /// Ends the program.
+///
+/// ```
+/// if burrow::spawn(|| 6 * 7).join().unwrap() != 42 {
+///     burrow::panic::fatal("arithmetic is broken"); // no recover catches this
+/// }
+/// ```
 pub fn fatal(msg: &str) -> ! {
     fatal_fmt(format_args!("{msg}"))
 }
 
 /// As [`fatal`], with a formatted message.
+///
+/// ```
+/// let n = burrow::spawn(|| 6 * 7).join().unwrap();
+/// if n != 42 {
+///     burrow::panic::fatal_fmt(format_args!("arithmetic is broken: {n}"));
+/// }
+/// ```
 pub fn fatal_fmt(msg: core::fmt::Arguments<'_>) -> ! {
     eprintln!("fatal error: {msg}");
     std::process::exit(2)

@@ -6,7 +6,7 @@
 //! goexit  ─┘   (drops, defer!)    └ go's entry: crash → exit 2
 //! ```
 //!
-//! Every catch ([`catch`], below [`recover`] and a goroutine's entry) is a *catch frame* on the goroutine's
+//! Every catch ([`catch`](fn@catch), below [`recover`](fn@recover) and a goroutine's entry) is a *catch frame* on the goroutine's
 //! stack, linked into a per-goroutine chain ([`PanicState`]). A panic is built inside the innermost catch
 //! frame, the one that will receive it. So raising allocates nothing, works when memory is exhausted, and
 //! "panic while panicking" is one test: if the innermost frame is already taken, the new panic would have to
@@ -35,12 +35,14 @@ mod goexit;
 mod payload;
 mod recover;
 
+#[doc(hidden)] // what `defer!` expands to
 pub use defer::Defer;
 pub use goexit::goexit;
 pub use payload::{Kind, Message, Panic};
 pub use recover::{panic_any, recover, resume_unwind};
 
 #[cfg(target_os = "none")]
+#[doc(hidden)] // internal
 pub mod backtrace;
 #[cfg(target_os = "none")]
 mod catch;
@@ -49,8 +51,10 @@ mod crash;
 #[cfg(target_os = "none")]
 mod entry;
 #[cfg(target_os = "none")]
+#[doc(hidden)] // internal
 pub mod fatal;
 #[cfg(target_os = "none")]
+#[doc(hidden)] // internal
 pub mod fault;
 #[cfg(target_os = "none")]
 mod out;
@@ -59,13 +63,20 @@ mod personality;
 #[cfg(target_os = "none")]
 mod seam;
 #[cfg(any(target_os = "none", test))]
+#[doc(hidden)] // internal
 pub mod symbols;
 #[cfg(target_os = "none")]
 pub use self::{
     backtrace::Backtrace,
-    catch::{PanicState, catch, panicking},
+    catch::panicking,
+    fatal::{fatal, fatal_fmt},
+};
+#[cfg(target_os = "none")]
+#[doc(hidden)] // internal
+pub use self::{
+    catch::{PanicState, catch},
     crash::crash,
-    fatal::{fatal, fatal_at, fatal_fmt},
+    fatal::fatal_at,
 };
 
 #[cfg(not(target_os = "none"))]
@@ -75,10 +86,14 @@ use catch as raise;
 #[cfg(not(target_os = "none"))]
 use host as raise;
 #[cfg(not(target_os = "none"))]
-pub use host::{Backtrace, PanicState, catch, crash, fatal, fatal_fmt, panicking};
+pub use host::{Backtrace, fatal, fatal_fmt, panicking};
+#[cfg(not(target_os = "none"))]
+#[doc(hidden)] // internal
+pub use host::{PanicState, catch, crash};
 
-/// Why [`catch`] came back without a value.
+/// Why [`catch`](fn@catch) came back without a value.
 #[derive(Debug)]
+#[doc(hidden)] // internal
 #[expect(
     clippy::large_enum_variant,
     reason = "a boxed panic would need memory when there is none"
@@ -86,7 +101,7 @@ pub use host::{Backtrace, PanicState, catch, crash, fatal, fatal_fmt, panicking}
 pub enum Unwound {
     /// The closure panicked.
     Panic(Panic),
-    /// The closure called [`goexit`]: pass it on, or end the goroutine.
+    /// The closure called [`goexit`](fn@goexit): pass it on, or end the goroutine.
     Goexit,
 }
 

@@ -13,11 +13,19 @@ use core::{
 
 use super::Backtrace;
 
-/// A caught panic: what [`recover`](super::recover) and `join` return.
+/// A caught panic: what [`recover`](fn@super::recover) and `join` return.
 ///
 /// ```
+/// use burrow::panic::Kind;
 /// let p = burrow::recover(|| panic!("boom")).unwrap_err();
 /// assert_eq!(p.message().as_str(), "boom");
+/// assert_eq!(p.kind(), Kind::Explicit);
+/// assert_eq!(p.fault_addr(), None); // no fault
+/// assert!(p.payload().is_none() || p.payload().is_some_and(|v| v.is::<&str>()));
+/// if let Some(at) = p.location() {
+///     println!("goroutine {} at {at}", p.goid());
+/// }
+/// let _ = p.backtrace().clone();
 /// ```
 pub struct Panic {
     pub(super) kind: Kind,
@@ -29,6 +37,16 @@ pub struct Panic {
 }
 
 /// What went wrong.
+///
+/// ```
+/// use burrow::panic::Kind;
+/// let p = burrow::recover(|| panic!("boom")).unwrap_err();
+/// match p.kind() {
+///     Kind::Explicit => {}
+///     Kind::Fault { vector, .. } => panic!("CPU exception {vector}"),
+///     other => panic!("{other}"),
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// `panic!` and its relatives, also inside `core` (index out of bounds, `unwrap` of `None`, overflow).
@@ -59,6 +77,13 @@ pub enum Kind {
 }
 
 /// A panic's message.
+///
+/// ```
+/// use burrow::panic::Message;
+/// let p = burrow::recover(|| panic!("boom")).unwrap_err();
+/// assert_eq!(p.message().as_str(), "boom"); // whichever of these it is
+/// assert_eq!(Message::Kind.as_str(), "");
+/// ```
 pub enum Message {
     /// A literal.
     Static(&'static str),
@@ -70,7 +95,7 @@ pub enum Message {
     Kind,
 }
 
-/// Text of bounded length; what does not fit is cut at a character boundary.
+/// Text of bounded length, in a [`Message`]; what does not fit is cut at a character boundary.
 pub struct Short {
     len: u8,
     bytes: [u8; Self::CAP],

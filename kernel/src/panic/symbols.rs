@@ -43,7 +43,7 @@ pub(crate) fn init_on_bsp(module: Option<&'static [u8]>) {
     }
 }
 
-/// As [`init_on_bsp`]; `false` if it is no symbol file.
+/// As `init_on_bsp`; `false` if it is no symbol file.
 pub fn init(data: &'static [u8]) -> bool {
     if Table::parse(data).is_none() {
         return false;

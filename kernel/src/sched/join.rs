@@ -89,7 +89,7 @@ impl<T> Packet<T> {
     }
 }
 
-/// The right to wait for a goroutine started by [`spawn`](fn@spawn). Dropping it detaches the goroutine.
+/// The right to wait for a goroutine started by [`spawn`](fn@crate::spawn). Dropping it detaches the goroutine.
 ///
 /// ```
 /// let handles: Vec<burrow::JoinHandle<u32>> = (0..3).map(|i| burrow::spawn(move || i)).collect();

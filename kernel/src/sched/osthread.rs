@@ -48,6 +48,14 @@ pub fn lock_os_thread() {
 }
 
 /// Undoes one [`lock_os_thread`]. Without one it does nothing.
+///
+/// ```
+/// burrow::runtime::lock_os_thread();
+/// burrow::runtime::lock_os_thread();
+/// burrow::runtime::unlock_os_thread();
+/// burrow::runtime::unlock_os_thread(); // as often as locked
+/// burrow::runtime::unlock_os_thread(); // nothing
+/// ```
 pub fn unlock_os_thread() {
     let g = current();
     match g.locks.get() {

@@ -191,6 +191,15 @@ fn is_ours_to_run() -> bool {
 
 /// Lets others run: the goroutine goes behind those that wait, to the tail of its P's queue or, if others wait
 /// there, of the global queue.
+///
+/// ```
+/// use core::sync::atomic::{AtomicBool, Ordering};
+/// static FLAG: AtomicBool = AtomicBool::new(false);
+/// burrow::go(|| FLAG.store(true, Ordering::Release));
+/// while !FLAG.load(Ordering::Acquire) {
+///     burrow::yield_now();
+/// }
+/// ```
 pub fn yield_now() {
     let g = current();
     if g.flags.load(Ordering::Relaxed) & FLAG_BLOCKING != 0 {

@@ -157,6 +157,12 @@ fn add(table: &Table, count: u64, ns: u64) {
 }
 
 /// One call stack of a [`Profile`].
+///
+/// ```
+/// for row in burrow::runtime::block_profile().rows {
+///     burrow::println!("{} waits, {} ns: {:x?}", row.count, row.ns, row.stack);
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct ProfileRow {
     /// Return addresses, innermost first; none for what the table had no room for.
@@ -170,6 +176,22 @@ pub struct ProfileRow {
 /// Where goroutines waited; the longest first. Prints as text that names functions.
 ///
 /// The text: a line `--- NAME`, then for each stack a line `NS COUNT @ ADDRESS …` and, indented, its functions.
+///
+/// ```
+/// use burrow::{runtime, time};
+/// let before = runtime::set_block_profile_rate(1);
+/// let ch = burrow::chan::<u32>(0);
+/// let tx = ch.sender();
+/// burrow::go(move || {
+///     time::sleep(time::Duration::from_millis(2));
+///     tx.send(1);
+/// });
+/// ch.recv();
+/// runtime::set_block_profile_rate(before);
+/// let profile = runtime::block_profile();
+/// assert!(!profile.rows.is_empty());
+/// burrow::println!("{profile}");
+/// ```
 #[derive(Clone, Debug)]
 pub struct Profile {
     name: &'static str,

@@ -8,6 +8,11 @@ use core::fmt;
 macro_rules! reasons {
     ($($(#[$m:meta])* $name:ident = $text:literal,)*) => {
         /// Why a goroutine is parked.
+        ///
+        /// ```
+        /// use burrow::sched::WaitReason; // also in `runtime`
+        /// assert_eq!(WaitReason::ChanSend.as_str(), "chan send");
+        /// ```
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
         #[repr(u8)]
         pub enum WaitReason { $($(#[$m])* $name,)* }
@@ -72,7 +77,7 @@ reasons! {
 
 impl WaitReason {
     /// The reason stored as `b`; unknown bytes are `None`.
-    pub fn from_u8(b: u8) -> WaitReason {
+    pub(crate) fn from_u8(b: u8) -> WaitReason {
         Self::ALL.get(b as usize).copied().unwrap_or(WaitReason::None)
     }
 }

@@ -26,6 +26,14 @@ use crate::arch::{
 };
 
 /// A snapshot of the scheduler's figures; each is exact, together they are of about one moment.
+///
+/// ```
+/// let before = burrow::runtime::sched_stats();
+/// burrow::spawn(|| ()).join().unwrap();
+/// let after = burrow::runtime::sched_stats();
+/// assert!(after.created > before.created && after.at_ns > before.at_ns);
+/// assert_eq!(after.threads, burrow::runtime::num_cpu());
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SchedStats {
     /// Nanoseconds since boot.
@@ -65,7 +73,7 @@ pub struct SchedStats {
 /// ```
 /// let s = burrow::runtime::sched_stats();
 /// assert!(s.gomaxprocs >= 1);
-/// println!("{s}");
+/// burrow::println!("{s}");
 /// ```
 pub fn sched_stats() -> SchedStats {
     let n = global::procs();

@@ -27,6 +27,13 @@ pub struct TestDesc {
 }
 
 /// What `main` or a test may return.
+///
+/// ```
+/// use burrow::test::Outcome;
+/// Outcome::check(());
+/// Outcome::check("7".parse::<u8>().map(|_| ()));
+/// assert!(burrow::recover(|| Outcome::check("x".parse::<u8>().map(|_| ()))).is_err());
+/// ```
 pub trait Outcome {
     /// Panics if this is a failure.
     fn check(self);

@@ -23,8 +23,11 @@ mod run;
 #[cfg(target_os = "none")]
 mod watchdog;
 
-pub use desc::{Outcome, TestDesc, check};
+pub use desc::Outcome;
+#[doc(hidden)] // what the macros expand to
+pub use desc::{TestDesc, check};
 #[cfg(target_os = "none")]
+#[doc(hidden)] // what `test_main!` expands to, and an option of the kernel's own tests
 pub use run::{run_all, soak_secs};
 
 /// With `announce=1`, tells the host program that `main` begins (it measures boot time).
@@ -37,7 +40,7 @@ pub fn announce() {
 
 /// Makes a program a test image: defines its `main`.
 ///
-/// ```ignore (needs the metal target)
+/// ```ignore (a whole program: tests/tests/harness.rs)
 /// #![no_std]
 /// #![no_main]
 /// burrow::test_main!();

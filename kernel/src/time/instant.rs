@@ -16,13 +16,25 @@ use crate::sched;
 /// let a = Instant::now();
 /// let b = a + Duration::from_secs(1);
 /// assert_eq!(b - a, Duration::from_secs(1));
+/// assert_eq!((b.duration_since(a), a.duration_since(b)), (Duration::from_secs(1), Duration::ZERO));
 /// assert_eq!(a.saturating_duration_since(b), Duration::ZERO);
+/// assert_eq!(a.checked_duration_since(b), None);
+/// assert_eq!(a.checked_add(Duration::from_secs(1)), Some(b));
+/// assert_eq!(a.checked_sub(Duration::MAX), None);
+/// assert!(a.elapsed() < Duration::from_secs(3600));
+/// assert_eq!(b.as_nanos(), a.as_nanos() + 1_000_000_000);
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Instant(u64);
 
 impl Instant {
     /// Now.
+    ///
+    /// ```
+    /// use burrow::time::Instant;
+    /// let a = Instant::now();
+    /// assert!(Instant::now() >= a);
+    /// ```
     #[inline]
     pub fn now() -> Self {
         Self(sched::now_ns())
@@ -40,16 +52,38 @@ impl Instant {
     }
 
     /// Time since `earlier`; zero if that is later.
+    ///
+    /// ```
+    /// use burrow::time::{Duration, Instant};
+    /// let a = Instant::now();
+    /// let b = a + Duration::from_secs(1);
+    /// assert_eq!(b.duration_since(a), Duration::from_secs(1));
+    /// assert_eq!(a.duration_since(b), Duration::ZERO);
+    /// ```
     pub fn duration_since(self, earlier: Instant) -> Duration {
         self.saturating_duration_since(earlier)
     }
 
     /// Time since `earlier`, `None` if that is later.
+    ///
+    /// ```
+    /// use burrow::time::{Duration, Instant};
+    /// let a = Instant::now();
+    /// let b = a + Duration::from_secs(1);
+    /// assert_eq!(b.checked_duration_since(a), Some(Duration::from_secs(1)));
+    /// assert_eq!(a.checked_duration_since(b), None);
+    /// ```
     pub fn checked_duration_since(self, earlier: Instant) -> Option<Duration> {
         self.0.checked_sub(earlier.0).map(Duration::from_nanos)
     }
 
     /// Time since `earlier`; zero if that is later.
+    ///
+    /// ```
+    /// use burrow::time::{Duration, Instant};
+    /// let a = Instant::now();
+    /// assert_eq!(a.saturating_duration_since(a + Duration::from_secs(1)), Duration::ZERO);
+    /// ```
     pub fn saturating_duration_since(self, earlier: Instant) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
@@ -60,11 +94,25 @@ impl Instant {
     }
 
     /// `self + d`, unless the clock cannot hold it.
+    ///
+    /// ```
+    /// use burrow::time::{Duration, Instant};
+    /// let a = Instant::now();
+    /// assert_eq!(a.checked_add(Duration::from_secs(1)), Some(a + Duration::from_secs(1)));
+    /// assert_eq!(a.checked_add(Duration::MAX), None);
+    /// ```
     pub fn checked_add(self, d: Duration) -> Option<Instant> {
         self.0.checked_add(u64::try_from(d.as_nanos()).ok()?).map(Instant)
     }
 
     /// `self - d`, unless that is before the clock began.
+    ///
+    /// ```
+    /// use burrow::time::{Duration, Instant};
+    /// let a = Instant::now();
+    /// assert_eq!(a.checked_sub(Duration::ZERO), Some(a));
+    /// assert_eq!(a.checked_sub(Duration::MAX), None);
+    /// ```
     pub fn checked_sub(self, d: Duration) -> Option<Instant> {
         self.0.checked_sub(u64::try_from(d.as_nanos()).ok()?).map(Instant)
     }

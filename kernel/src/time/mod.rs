@@ -27,8 +27,10 @@ pub use core::time::Duration;
 pub(crate) use channel::ChanTimer;
 pub(crate) use frame::FrameTimer;
 pub use handle::{Ticker, Timer, after, after_func, tick};
+#[doc(hidden)] // internal
 pub use heap::TimerHeap;
 pub use instant::Instant;
+#[doc(hidden)] // internal
 pub use timer::{Timers, has_user_timers, move_timers, run_due};
 
 use crate::sched;

@@ -18,6 +18,15 @@ use core::{
 use crate::{arch, opts, sched, time};
 
 /// A running printer. It goes on when this is dropped.
+///
+/// ```
+/// use burrow::{time::Duration, trace::schedtrace};
+/// let trace = schedtrace::start(Duration::from_millis(1), false);
+/// while trace.lines() < 2 {
+///     burrow::yield_now();
+/// }
+/// trace.stop();
+/// ```
 #[derive(Clone, Debug)]
 pub struct Trace(Arc<State>);
 
@@ -50,6 +59,12 @@ pub(crate) fn start_if_wanted() {
 ///
 /// # Panics
 /// If there is no memory for another goroutine.
+///
+/// ```
+/// use burrow::{time::Duration, trace::schedtrace};
+/// let trace = schedtrace::start(Duration::from_millis(10), true); // P, M and G as well
+/// trace.stop();
+/// ```
 pub fn start(period: Duration, detail: bool) -> Trace {
     let trace = Trace(Arc::default());
     let state = trace.0.clone();

@@ -7,6 +7,11 @@
 pub const PORT: u16 = 0xf4;
 
 /// What the guest writes to [`PORT`].
+///
+/// ```
+/// use burrow_proto::{ExitPort, code_agrees};
+/// assert!(code_agrees(ExitPort::Pass.qemu_status(), 0));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum ExitPort {
@@ -20,6 +25,10 @@ pub enum ExitPort {
 
 impl ExitPort {
     /// The status that QEMU exits with for this value.
+    ///
+    /// ```
+    /// assert_eq!(burrow_proto::ExitPort::Pass.qemu_status(), 33);
+    /// ```
     pub const fn qemu_status(self) -> i32 {
         (self as i32) << 1 | 1
     }

@@ -99,6 +99,12 @@ impl Display for Line<'_> {
 
 impl<'a> Line<'a> {
     /// Reads a line; `None` if it does not follow the grammar.
+    ///
+    /// ```
+    /// use burrow_proto::Line;
+    /// assert_eq!(Line::parse("BURROW-EXIT 0"), Some(Line::Exit { code: 0 }));
+    /// assert_eq!(Line::parse("hello"), None);
+    /// ```
     pub fn parse(text: &'a str) -> Option<Line<'a>> {
         let text = text.trim_end_matches(['\r', '\n']);
         let mut words = text.splitn(3, ' ');

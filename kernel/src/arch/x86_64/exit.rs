@@ -8,6 +8,12 @@ use core::arch::asm;
 use super::{percpu, port::outl, serial};
 
 /// Prints `BURROW-EXIT code`, then stops the machine: QEMU exits 33 for 0, 37 otherwise.
+///
+/// ```
+/// if burrow::runtime::num_cpu() == 0 {
+///     burrow::arch::exit(2); // drops nothing, waits for nobody
+/// }
+/// ```
 pub fn exit(code: i32) -> ! {
     exit_with(code, if code == 0 { 0x10 } else { 0x12 })
 }

@@ -10,12 +10,12 @@
 //! | `0xffff_fff8_0000_0000` | the map from heap pages to spans, as far as there are arenas | 4 KiB |
 //! | `0xffff_ffff_8000_0000` | the kernel image: text RX, rodata R, data RW+NX | 4 KiB |
 //!
-//! **Who may do what.** Intermediate entries only ever go from absent to present, under [`GROW`], and stay; so a
+//! **Who may do what.** Intermediate entries only ever go from absent to present, under `GROW`, and stay; so a
 //! walk needs no lock. Leaf entries of the stack region belong to `mem::stack`, which changes them by CAS
 //! through [`leaf_pte`]. The rest is written at boot.
 //!
 //! Refused: a second level of laziness (allocating leaf tables in the fault handler): the fault path must not
-//! take [`GROW`]. And the crate `x86_64`'s mapper, which wants `&mut` of the whole tree for one entry.
+//! take `GROW`. And the crate `x86_64`'s mapper, which wants `&mut` of the whole tree for one entry.
 
 use core::{
     arch::asm,
@@ -90,7 +90,7 @@ fn entry(table: u64, level: u32, virt: u64) -> &'static AtomicU64 {
     unsafe { &*phys_to_virt(table + i * 8).cast::<AtomicU64>() }
 }
 
-/// The table below an entry, allocated if need be. Only under [`GROW`] or alone at boot.
+/// The table below an entry, allocated if need be. Only under `GROW` or alone at boot.
 fn descend(e: &AtomicU64) -> Result<u64, NoFrames> {
     let v = e.load(Ordering::Relaxed);
     if v & PRESENT != 0 {
@@ -103,7 +103,7 @@ fn descend(e: &AtomicU64) -> Result<u64, NoFrames> {
     Ok(table)
 }
 
-/// The leaf entry of `virt`, with the tables above it. Under [`GROW`] or alone at boot.
+/// The leaf entry of `virt`, with the tables above it. Under `GROW` or alone at boot.
 fn make_leaf(root: u64, virt: u64) -> Result<&'static AtomicU64, NoFrames> {
     let mut table = root;
     for level in [4, 3, 2] {

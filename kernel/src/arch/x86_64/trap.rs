@@ -1,7 +1,7 @@
 //! Exceptions and interrupts: the IDT, the stubs, and who handles what.
 //!
 //! A stub saves every general register as a [`TrapFrame`] and the SSE state (FXSAVE: compiled Rust uses
-//! SSE anywhere) on the vector's own IST stack, calls [`dispatch`], restores and returns by `iretq`.
+//! SSE anywhere) on the vector's own IST stack, calls `dispatch`, restores and returns by `iretq`.
 //! Interrupts stay off until then, so each IST stack is free again before anything can switch.
 //!
 //! A handler decides nothing about scheduling itself. It may edit the frame: the preemption handler copies

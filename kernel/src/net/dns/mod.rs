@@ -65,6 +65,11 @@ static SYSTEM: Resolver = Resolver::new();
 
 impl Resolver {
     /// Asks the servers that DHCP or `dns=` named.
+    ///
+    /// ```
+    /// static RESOLVER: burrow::net::Resolver = burrow::net::Resolver::new();
+    /// assert_eq!(RESOLVER.lookup("localhost").unwrap()[0], core::net::Ipv4Addr::LOCALHOST);
+    /// ```
     pub const fn new() -> Self {
         Self {
             servers: None,
@@ -76,6 +81,13 @@ impl Resolver {
     }
 
     /// Asks these, in this order.
+    ///
+    /// ```
+    /// use burrow::{net::{Error, Resolver, UdpSocket}, time::Duration};
+    /// let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+    /// let r = Resolver::with_servers(vec![silent.local_addr()]).patience(Duration::from_millis(1), 1);
+    /// assert_eq!(r.lookup("example.com"), Err(Error::TimedOut));
+    /// ```
     pub fn with_servers(servers: Vec<SocketAddr>) -> Self {
         Self {
             servers: Some(servers),
@@ -84,6 +96,13 @@ impl Resolver {
     }
 
     /// How long each server is waited for (3 s), and how often each is asked (twice).
+    ///
+    /// ```
+    /// use burrow::{net::{Error, Resolver, UdpSocket}, time::Duration};
+    /// let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+    /// let r = Resolver::with_servers(vec![silent.local_addr()]).patience(Duration::from_millis(1), 3);
+    /// assert_eq!(r.lookup("example.com"), Err(Error::TimedOut)); // after three times 1 ms
+    /// ```
     #[must_use]
     pub fn patience(mut self, timeout: Duration, attempts: u32) -> Self {
         self.timeout = timeout;
@@ -95,6 +114,13 @@ impl Resolver {
     ///
     /// # Errors
     /// As there.
+    ///
+    /// ```
+    /// use burrow::net::Resolver;
+    /// let r = Resolver::new();
+    /// assert_eq!(r.lookup("::1").unwrap(), [core::net::Ipv6Addr::LOCALHOST]);
+    /// assert!(r.lookup("not a name").is_err());
+    /// ```
     pub fn lookup(&self, name: &str) -> Result<Vec<IpAddr>, Error> {
         if let Ok(ip) = name.parse() {
             return Ok([ip].to_vec());

@@ -62,8 +62,8 @@ impl<K, V, S> Map<K, V, S> {
         /// An empty map that hashes its own way.
         ///
         /// ```
-        /// use burrow::sync::Map;
-        /// let m = Map::with_hasher(std::collections::hash_map::RandomState::new());
+        /// use burrow::sync::{Map, map::Seeded};
+        /// let m = Map::with_hasher(Seeded);
         /// m.store(1, 2);
         /// assert_eq!(m.load(&1), Some(2));
         /// ```
