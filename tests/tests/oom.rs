@@ -5,7 +5,7 @@
 #![no_main]
 extern crate alloc;
 
-use alloc::{boxed::Box, string::ToString, vec::Vec};
+use alloc::{boxed::Box, string::ToString, sync::Arc, vec::Vec};
 use core::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     time::Duration,
@@ -13,6 +13,7 @@ use core::{
 
 use burrow::{
     Builder, SpawnError, chan,
+    context::Context,
     mem::{self, frames},
     net::{self, TcpListener, TcpStream},
     panic::Kind,
@@ -168,6 +169,77 @@ fn a_spawn_at_the_limit_is_an_error() {
         assert!(matches!(error, SpawnError::OutOfMemory), "{error}");
         assert!(started > 100, "{started}");
         gate.close();
+    });
+}
+
+/// What a timer or a context calls when no goroutine can be started comes later: it is not lost, does not come twice, and
+/// does not run in whoever set it off.
+#[burrow::test(timeout = 120)]
+fn functions_wait_for_memory() {
+    const N: u64 = 20;
+    memory_comes_back(|| {
+        let (ran, elsewhere) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let counts = || {
+            let (ran, elsewhere, here) = (ran.clone(), elsewhere.clone(), burrow::sched::current().id());
+            move || {
+                elsewhere.fetch_add(
+                    u64::from(here != burrow::sched::current().id()),
+                    Ordering::Relaxed,
+                );
+                ran.fetch_add(1, Ordering::Relaxed);
+            }
+        };
+        // All that needs memory is there before it ends.
+        let timers: Vec<_> = (0..N)
+            .map(|_| time::after_func(Duration::from_secs(3600), counts()))
+            .collect();
+        let (ctx, cancel) = Context::background().with_cancel();
+        let _off: Vec<_> = (0..N).map(|_| ctx.after_func(counts())).collect();
+        let (late, _cancel) = ctx.without_cancel().with_timeout(Duration::from_millis(300));
+        let seen = late.done(); // its channel
+        let gate = chan::<()>(0);
+        let limit = Limit::to(4 << 20);
+        let waits = |_| {
+            let gate = gate.receiver();
+            Builder::new().spawn(move || gate.recv()).is_ok()
+        };
+        assert!((0..100_000).map(waits).any(|ok| !ok), "there is no end to memory");
+        // What other cores have left over goes, too.
+        let mut full = 0;
+        while full < 50 {
+            full = if waits(0) { 0 } else { full + 1 };
+            burrow::yield_now();
+        }
+        cancel();
+        for t in &timers {
+            t.reset(Duration::from_micros(100));
+        }
+        time::sleep(Duration::from_millis(50)); // several attempts
+        time::sleep(
+            late.deadline()
+                .expect("it has one")
+                .saturating_duration_since(time::Instant::now()),
+        );
+        time::sleep(Duration::from_millis(5));
+        let early = ran.load(Ordering::Relaxed);
+        assert!(early < N, "{early} found memory");
+        let stopped = u64::from(timers[0].stop()) + u64::from(timers[1].stop());
+        timers[2].reset(Duration::from_millis(1)); // counts once, unless it has run
+        gate.close();
+        drop(limit);
+        assert_eq!(seen.recv(), None);
+        while ran.load(Ordering::Relaxed) < 2 * N - stopped {
+            time::sleep(Duration::from_millis(1));
+        }
+        time::sleep(Duration::from_millis(30)); // nothing comes twice
+        let all = ran.load(Ordering::Relaxed);
+        assert!(
+            all - (2 * N - stopped) <= early,
+            "{all} of {} and {early}",
+            2 * N - stopped
+        );
+        assert_eq!(elsewhere.load(Ordering::Relaxed), all);
+        burrow::println!("{early} ran without memory, {stopped} stopped, {all} in all");
     });
 }
 

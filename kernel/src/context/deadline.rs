@@ -3,11 +3,14 @@
 //! The timer does not count as a holder: a context that nobody holds goes and takes its timer along. When it fires it
 //! therefore has to win a handle first, under the heap's lock; if the count is 0 already, the releaser is on its way to
 //! that lock, to cancel, and nothing is left to do. With the handle a goroutine cancels the tree: on g0 no user code may
-//! run, and a cause or a function may have a drop of its own. No goroutine exists before the deadline. Without memory
-//! for one at that moment, the timer tries again 10 ms later.
+//! run, and a cause or a function may have a drop of its own. No goroutine exists before the deadline.
 //!
-//! An alarm is started at most once by its context and again by each retry, which holds a handle meanwhile. A retry may
-//! come after `stop`: it then finds the context ended.
+//! **Without memory** for a goroutine the timer tries again 10 ms later. It keeps its handle meanwhile (`held`): given
+//! back on g0 it might be the last. The function of an `after_func` has an alarm for this alone, so that it runs late and
+//! not in whoever cancels; what it captures may be locked there.
+//!
+//! An alarm is started at most once by its context and again by each retry. A retry may come after `stop`: it then finds
+//! the context ended.
 
 use alloc::boxed::Box;
 use core::{cell::Cell, panic::Location, ptr, ptr::NonNull};
@@ -30,27 +33,59 @@ use crate::{
 pub(super) struct Alarm {
     timer: TimerNode,
     owner: Cell<*const Node>,
+    /// In the heap with a handle. Set before it is started, read and cleared by who takes it out.
+    held: Cell<bool>,
+    /// The goroutine, which takes a handle.
+    body: unsafe fn(*mut ()),
     at: &'static Location<'static>,
 }
 
 impl Alarm {
-    /// Not in a heap any more; a firing that holds a handle may still be on its way.
+    /// # Safety
+    /// 1. `body` may be called once with each handle to a node that has this alarm.
+    pub(super) unsafe fn new(body: unsafe fn(*mut ()), at: &'static Location<'static>) -> Box<Self> {
+        Box::new(Alarm {
+            timer: TimerNode::new(Fire::Call {
+                begin,
+                run,
+                awaited: None,
+            }),
+            owner: Cell::new(ptr::null()),
+            held: Cell::new(false),
+            body,
+            at,
+        })
+    }
+
+    /// Not in a heap any more; a firing that holds a handle may still be on its way. The caller has a handle, or there is
+    /// none.
     pub(super) fn stop(&self) {
-        self.timer.cancel();
+        if self.timer.cancel() && self.held.take() {
+            // SAFETY: 1. left by `go`.
+            drop(unsafe { NodeRef::from_raw(self.owner.get()) });
+        }
+    }
+
+    /// Starts the goroutine with this handle: now, or when there is memory for it.
+    ///
+    /// # Safety
+    /// 1. `n` is a handle to the node that has this alarm, which is in no heap; nobody else starts it.
+    pub(super) unsafe fn go(&self, n: NodeRef) {
+        let owner = n.into_raw();
+        // SAFETY: 1. of `new`: the handle is handed on.
+        if unsafe { sched::go_raw(self.body, owner.cast_mut().cast(), self.at) }.is_err() {
+            self.owner.set(owner);
+            self.held.set(true);
+            // SAFETY: 1.; the handle keeps the node. After this line it may be gone.
+            unsafe { self.timer.start(sched::now_ns().wrapping_add(RETRY), false) };
+        }
     }
 }
 
 /// A child of `parent` that ends at `when`.
 pub(super) fn child(parent: Option<&NodeRef>, when: Instant, at: &'static Location<'static>) -> NodeRef {
-    let alarm = Box::new(Alarm {
-        timer: TimerNode::new(Fire::Call {
-            begin,
-            run,
-            awaited: None,
-        }),
-        owner: Cell::new(ptr::null()),
-        at,
-    });
+    // SAFETY: 1. `expire` takes any.
+    let alarm = unsafe { Alarm::new(expire, at) };
     let n = NodeRef::with_alarm(parent, when, alarm);
     if when <= Instant::now() {
         n.cancel(Error::DeadlineExceeded, Cause::plain(Error::DeadlineExceeded));
@@ -73,10 +108,11 @@ pub(super) fn child(parent: Option<&NodeRef>, when: Instant, at: &'static Locati
 /// 1. `timer` is the first field of an `Alarm` in a heap, whose lock is held.
 unsafe fn begin(timer: NonNull<TimerNode>) -> Option<u64> {
     // SAFETY: 1.
-    let owner = unsafe { timer.cast::<Alarm>().as_ref() }.owner.get();
-    // SAFETY: 1. who frees the node takes the timer out of the heap first.
-    let n = unsafe { node::upgrade(owner) }?;
-    n.into_raw();
+    let alarm = unsafe { timer.cast::<Alarm>().as_ref() };
+    if !alarm.held.take() {
+        // SAFETY: 1. who frees the node takes the timer out of the heap first.
+        unsafe { node::upgrade(alarm.owner.get()) }?.into_raw();
+    }
     Some(0)
 }
 
@@ -85,14 +121,8 @@ unsafe fn begin(timer: NonNull<TimerNode>) -> Option<u64> {
 unsafe fn run(timer: NonNull<TimerNode>, _: u64) {
     // SAFETY: 1. the handle keeps node and alarm.
     let alarm = unsafe { timer.cast::<Alarm>().as_ref() };
-    let owner = alarm.owner.get();
-    // SAFETY: `expire` takes the handle, once.
-    if unsafe { sched::go_raw(expire, owner.cast_mut().cast(), alarm.at) }.is_err() {
-        // SAFETY: 1. it fired, so it is in no heap, and nobody else starts it.
-        unsafe { alarm.timer.start(sched::now_ns().wrapping_add(RETRY), false) };
-        // SAFETY: 1. not handed on.
-        drop(unsafe { NodeRef::from_raw(owner) });
-    }
+    // SAFETY: 1. of `from_raw`: `begin`'s. 1. of `go`: it fired, and its owner started it once.
+    unsafe { alarm.go(NodeRef::from_raw(alarm.owner.get())) };
 }
 
 /// The goroutine that ends the context.

@@ -51,7 +51,6 @@ use super::{
 use crate::{
     Chan, Receiver,
     lock::{Rank, SpinLock},
-    sched,
     shim::{AtomicU32, AtomicUsize, Ordering, fence},
     time::Instant,
 };
@@ -83,12 +82,7 @@ struct State {
     children: *const Node,
     done: Option<Chan<()>>,
     cause: Option<Cause>,
-    hook: Option<Hook>,
-}
-
-struct Hook {
-    f: Box<dyn FnOnce() + Send>,
-    at: &'static Location<'static>,
+    hook: Option<Box<dyn FnOnce() + Send>>,
 }
 
 // SAFETY: the table in the file head; causes are `Send + Sync`, functions `Send` and called once.
@@ -267,8 +261,10 @@ impl NodeRef {
         f: Box<dyn FnOnce() + Send>,
         at: &'static Location<'static>,
     ) -> NodeRef {
-        let n = Self::make(parent, None, None);
-        n.node().state.lock().hook = Some(Hook { f, at });
+        // SAFETY: 1. `start_hook` calls for it once.
+        let alarm = parent.map(|_| unsafe { Alarm::new(run_hook, at) });
+        let n = Self::make(parent, None, alarm);
+        n.node().state.lock().hook = Some(f);
         if parent.is_some() {
             core::mem::forget(n.clone()); // its hold on itself, given back by `run_hook` or `call_off`
         }
@@ -434,16 +430,10 @@ impl NodeRef {
     }
 
     fn start_hook(&self) {
-        let at = match &self.node().state.lock().hook {
-            Some(h) => h.at,
-            None => return,
-        };
-        let own = self.as_ptr().cast_mut().cast();
-        // SAFETY: the hold on itself that `hook` made goes to `run_hook`, which runs once: the node has ended once.
-        if unsafe { sched::go_raw(run_hook, own, at) }.is_err() {
-            // No memory for a goroutine: rather here than not at all.
-            // SAFETY: as above.
-            unsafe { run_hook(own) };
+        if let Some(alarm) = self.alarm() {
+            // SAFETY: 1. of `from_raw`: the hold on itself that `hook` made goes to `run_hook`, once: the node has ended
+            // once. 1. of `go`: only here it is started.
+            unsafe { alarm.go(NodeRef::from_raw(self.as_ptr())) };
         }
     }
 
@@ -476,8 +466,8 @@ unsafe fn run_hook(node: *mut ()) {
     let node = unsafe { NodeRef::from_raw(node.cast_const().cast()) };
     let hook = node.node().state.lock().hook.take();
     drop(node);
-    if let Some(h) = hook {
-        (h.f)();
+    if let Some(f) = hook {
+        f();
     }
 }
 

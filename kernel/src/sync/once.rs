@@ -1,7 +1,8 @@
 //! `Once`: something that is done one time, whoever asks first. Under [`OnceLock`](super::OnceLock) and
 //! [`LazyLock`](super::LazyLock) too.
 //!
-//! One word says how far it is; a second names the goroutine that is doing it; others sleep on the third.
+//! One word says how far it is; a second names the goroutine that is doing it; others sleep on the third. (A fourth is
+//! the lower half of the second: deadlock reports read words of that size.)
 //!
 //! | state | meaning | leaves by |
 //! | --- | --- | --- |
@@ -11,7 +12,8 @@
 //!
 //! A function that panics has been *done* in [`Once::call_once`] (Go's rule: it is not tried twice); in `OnceLock` the
 //! state goes back to `NEW`, and the next caller tries (std's rule). A function that calls its own `Once`
-//! would wait for itself: it panics instead, which costs nothing where it matters.
+//! would wait for itself: it panics instead, which costs nothing where it matters. The whole number is compared, which no
+//! other goroutine ever has.
 //!
 //! Memory ordering: the runner's last exchange is AcqRel: its Release half pairs with the Acquire of the load in
 //! `is_done` and of a sleeper's or a failed exchange; its Acquire half with the sleepers' announcements (they count
@@ -23,7 +25,7 @@ use core::fmt;
 use super::sema;
 use crate::{
     sched::{self, WaitReason},
-    shim::{AtomicU32, Ordering},
+    shim::{AtomicU32, AtomicU64, Ordering},
 };
 
 const NEW: u32 = 0;
@@ -44,7 +46,9 @@ const WAITER: u32 = 4;
 /// ```
 pub struct Once {
     state: AtomicU32,
-    runner: AtomicU32,
+    /// For reports: the lower half of `runner`.
+    named: AtomicU32,
+    runner: AtomicU64,
     sema: AtomicU32,
 }
 
@@ -57,7 +61,7 @@ struct Running<'a> {
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         // Nobody's, before somebody else can begin: else we might take his run for ours.
-        self.once.runner.store(0, Ordering::Relaxed);
+        self.once.run_by(0);
         // See the file head.
         let old = self.once.state.swap(self.end, Ordering::AcqRel);
         for _ in 0..old / WAITER {
@@ -75,7 +79,12 @@ impl Once {
         /// assert!(!ONCE.is_done());
         /// ```
         pub fn new() -> Self {
-            Self { state: AtomicU32::new(NEW), runner: AtomicU32::new(0), sema: AtomicU32::new(0) }
+            Self {
+                state: AtomicU32::new(NEW),
+                named: AtomicU32::new(0),
+                runner: AtomicU64::new(0),
+                sema: AtomicU32::new(0),
+            }
         }
     }
 
@@ -132,6 +141,16 @@ impl Once {
         }
     }
 
+    /// Relaxed, as the load: only the goroutine itself asks whether it is it.
+    fn run_by(&self, id: u64) {
+        self.named.store(id as u32, Ordering::Relaxed);
+        self.runner.store(id, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_run_by(&self, id: u64) -> bool {
+        self.runner.load(Ordering::Relaxed) == id
+    }
+
     /// Waits until it is done (`false`) or this goroutine is to do it (`true`).
     #[cfg_attr(debug_assertions, track_caller)]
     fn begin(&self) -> bool {
@@ -142,7 +161,7 @@ impl Once {
                 return false;
             }
             let new = if old == NEW { RUNNING } else { old + WAITER };
-            if old != NEW && self.runner.load(Ordering::Relaxed) == me() {
+            if old != NEW && self.is_run_by(me()) {
                 panic!("sync: deadlock: Once called from within its own function");
             }
             // Acquire: as above.
@@ -151,12 +170,11 @@ impl Once {
                 .compare_exchange_weak(old, new, Ordering::Acquire, Ordering::Acquire)
             {
                 Ok(NEW) => {
-                    // Relaxed: only we ask whether it is we.
-                    self.runner.store(me(), Ordering::Relaxed);
+                    self.run_by(me());
                     return true;
                 }
                 Ok(_) => {
-                    sema::acquire_of(&self.sema, false, WaitReason::OnceWait, Some(&self.runner));
+                    sema::acquire_of(&self.sema, false, WaitReason::OnceWait, Some(&self.named));
                     old = self.state.load(Ordering::Acquire);
                 }
                 Err(now) => old = now,
@@ -165,8 +183,8 @@ impl Once {
     }
 }
 
-fn me() -> u32 {
-    sched::current().id() as u32
+fn me() -> u64 {
+    sched::current().id()
 }
 
 impl Default for Once {

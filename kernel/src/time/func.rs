@@ -114,22 +114,25 @@ unsafe fn fire<F: Fn() + Send + Sync + 'static>(node: NonNull<TimerNode>, _: u64
 unsafe fn body<F: Fn() + Send + Sync + 'static>(this: *mut ()) {
     // SAFETY: 1.; the handle was made by an `Arc` of the same value, seen as `dyn Fn`.
     let this = unsafe { Arc::from_raw(this.cast::<Inner<F>>().cast_const()) };
+    this.locked(|| ()); // see the file head
     (this.f)();
 }
 
-/// No memory for the goroutine. On g0: nothing may be dropped for good here, that is user code.
+/// No memory for the goroutine: the handle goes back to the heap.
 ///
 /// # Safety
 /// 1. `this` comes with a handle.
 unsafe fn retry<F>(this: NonNull<Inner<F>>) {
-    // SAFETY: 1.
-    let t = unsafe { Arc::from_raw(this.as_ptr().cast_const()) };
+    // SAFETY: 1.; who starts it takes the handle, and keeps it until we have left `lock` (see `body`).
+    let t = unsafe { this.as_ref() };
     t.locked(|| {
-        if !t.node.is_queued() {
-            mem::forget(t.clone()); // the heap's handle
-            // SAFETY: 1. in no heap, and alive while the heap has its handle.
-            unsafe { t.node.start(sched::now_ns().wrapping_add(RETRY), false) };
+        let mut when = sched::now_ns().wrapping_add(RETRY);
+        if t.node.cancel() {
+            when = t.node.when(); // it was reset: we have that start's handle too
+            // SAFETY: not the last one: 1. is another.
+            unsafe { Arc::decrement_strong_count(this.as_ptr()) };
         }
+        // SAFETY: 1. in no heap, and alive while the heap has its handle.
+        unsafe { t.node.start(when, false) };
     });
-    // `t` goes here and is not the last: the heap keeps its handle for 10 ms.
 }

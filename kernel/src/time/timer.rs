@@ -86,6 +86,11 @@ impl TimerNode {
         self.period.get() != 0
     }
 
+    /// When it was to fire, in the heap or before it was taken out.
+    pub(crate) fn when(&self) -> u64 {
+        self.links.when()
+    }
+
     /// Locks the current P's heap and adds this timer. Returns the heap, still locked (once: preempt count 1).
     ///
     /// # Safety
@@ -151,18 +156,6 @@ impl TimerNode {
             if self.heap.load(Ordering::Relaxed) == p {
                 return heap.remove(&self.links);
             }
-        }
-    }
-
-    /// Is it in a heap? Exact only if nobody starts it and it cannot fire meanwhile.
-    pub(crate) fn is_queued(&self) -> bool {
-        // SAFETY: as in `cancel`.
-        match unsafe { self.heap.load(Ordering::Acquire).as_ref() } {
-            Some(timers) => {
-                let _heap = timers.lock();
-                self.links.is_queued()
-            }
-            None => false,
         }
     }
 }

@@ -103,6 +103,14 @@ fn rwlock_recursion_is_told() {
     assert!(l.try_write().is_some(), "the failed attempts left nothing behind");
 }
 
+/// A goroutine whose number differs in the upper half only is another one: it waits, it is no deadlock.
+#[test]
+fn once_knows_its_runner_by_the_whole_number() {
+    let (once, me) = (Once::new(), || crate::sched::current().id());
+    once.call_once(|| assert!(once.is_run_by(me()) && !once.is_run_by(me() + (1 << 32))));
+    assert!(!once.is_run_by(me()));
+}
+
 #[test]
 fn once_runs_once() {
     let (once, n) = (Once::new(), AtomicU32::new(0));
