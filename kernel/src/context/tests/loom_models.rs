@@ -158,7 +158,7 @@ fn loom_deadline_against_drop() {
     });
 }
 
-/// Without memory for a goroutine a deadline is late, and a function runs where the context was cancelled.
+/// Without memory for a goroutine a deadline is late, and so is a function: it never runs where the context was cancelled.
 #[test]
 fn loom_no_memory_for_goroutines() {
     model(|| {
@@ -174,6 +174,28 @@ fn loom_no_memory_for_goroutines() {
         drop(ctx.after_func(move || tx.send(())));
         NO_MEMORY.set(1);
         cancel();
-        assert!(ran.try_recv().is_ok());
+        assert!(ran.try_recv().is_err());
+        let h = thread::spawn(|| run_due(timer_heap(), u64::MAX >> 1));
+        assert_eq!(ran.recv(), Some(()));
+        h.join().unwrap();
+        assert!(timer_heap().lock().is_empty());
+    });
+}
+
+/// A function waits for memory in the heap, and everybody lets go of the context meanwhile.
+#[test]
+fn loom_function_waits_for_memory_alone() {
+    model(|| {
+        let (ctx, cancel) = background().with_cancel();
+        let ran = crate::chan::<()>(1);
+        let tx = ran.sender();
+        let stop = ctx.after_func(move || tx.send(()));
+        NO_MEMORY.set(1);
+        cancel();
+        let h = thread::spawn(|| run_due(timer_heap(), u64::MAX >> 1));
+        assert!(!stop(), "it was due");
+        drop((ctx, cancel, stop));
+        h.join().unwrap();
+        assert_eq!(ran.recv(), Some(()));
     });
 }
