@@ -111,7 +111,8 @@ unsafe fn begin(timer: NonNull<TimerNode>) -> Option<u64> {
     let alarm = unsafe { timer.cast::<Alarm>().as_ref() };
     if !alarm.held.take() {
         // SAFETY: 1. who frees the node takes the timer out of the heap first.
-        unsafe { node::upgrade(alarm.owner.get()) }?.into_raw();
+        let n = unsafe { node::upgrade(alarm.owner.get()) }?;
+        n.into_raw();
     }
     Some(0)
 }
@@ -121,8 +122,10 @@ unsafe fn begin(timer: NonNull<TimerNode>) -> Option<u64> {
 unsafe fn run(timer: NonNull<TimerNode>, _: u64) {
     // SAFETY: 1. the handle keeps node and alarm.
     let alarm = unsafe { timer.cast::<Alarm>().as_ref() };
-    // SAFETY: 1. of `from_raw`: `begin`'s. 1. of `go`: it fired, and its owner started it once.
-    unsafe { alarm.go(NodeRef::from_raw(alarm.owner.get())) };
+    // SAFETY: 1. `begin`'s.
+    let n = unsafe { NodeRef::from_raw(alarm.owner.get()) };
+    // SAFETY: 1. it fired, and its owner starts it once.
+    unsafe { alarm.go(n) };
 }
 
 /// The goroutine that ends the context.

@@ -431,9 +431,10 @@ impl NodeRef {
 
     fn start_hook(&self) {
         if let Some(alarm) = self.alarm() {
-            // SAFETY: 1. of `from_raw`: the hold on itself that `hook` made goes to `run_hook`, once: the node has ended
-            // once. 1. of `go`: only here it is started.
-            unsafe { alarm.go(NodeRef::from_raw(self.as_ptr())) };
+            // SAFETY: 1. the hold on itself that `hook` made; the node has ended once.
+            let own = unsafe { NodeRef::from_raw(self.as_ptr()) };
+            // SAFETY: 1. only here it is started.
+            unsafe { alarm.go(own) };
         }
     }
 
