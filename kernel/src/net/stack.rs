@@ -51,6 +51,7 @@ use super::{
 use crate::{
     lock::{Rank, SpinLock},
     sched,
+    time::{Duration, Timer},
 };
 
 static STACK: SpinLock<Option<Box<Stack>>> = SpinLock::new(Rank::Net, None);
@@ -124,6 +125,8 @@ pub(super) struct Stack {
     pub(super) orphans: usize,
     /// Orphans in TIME_WAIT, oldest first.
     pub(super) time_waits: VecDeque<Who>,
+    /// Connections whose peers have hung up: timers to fire once the lock is released.
+    pub(super) hung_up: Vec<Timer>,
     /// Shown to the interface with frames that no socket wants.
     pub(super) nobody: SocketSet<'static>,
 }
@@ -141,33 +144,41 @@ const ROUNDS: usize = 8;
 /// may go on.
 pub(super) fn with<R>(f: impl FnOnce(&mut Stack) -> R) -> R {
     let mut wakes = Wakes::new();
-    let (r, more) = {
+    let (r, more, hung_up) = {
         let mut guard = STACK.lock();
         let s = guard.get_or_insert_with(Stack::new);
         s.now = sched::now_ns();
         let r = f(s);
-        (r, s.round(&mut wakes))
+        (r, s.round(&mut wakes), core::mem::take(&mut s.hung_up))
     };
     bell::ring();
     sched::ready_all(&wakes);
+    fire(&hung_up);
     if more {
         poll_on();
     }
     r
 }
 
+fn fire(timers: &[Timer]) {
+    for t in timers {
+        t.reset(Duration::ZERO);
+    }
+}
+
 /// One more round, with the lock taken anew. `true`: there is more to do.
 fn again() -> bool {
     let mut wakes = Wakes::new();
-    let more = match &mut *STACK.lock() {
+    let (more, hung_up) = match &mut *STACK.lock() {
         Some(s) => {
             s.now = sched::now_ns();
-            s.round(&mut wakes)
+            (s.round(&mut wakes), core::mem::take(&mut s.hung_up))
         }
-        None => false,
+        None => (false, Vec::new()),
     };
     bell::ring();
     sched::ready_all(&wakes);
+    fire(&hung_up);
     more
 }
 
@@ -217,6 +228,7 @@ impl Stack {
             opens: Opens::default(),
             orphans: 0,
             time_waits: VecDeque::new(),
+            hung_up: Vec::new(),
             nobody: SocketSet::new(Vec::new()),
         });
         s.add_nic("lo", Box::new(Loopback::default()));

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     shim::{AtomicBool, Ordering},
-    time::{Duration, Instant, deadline},
+    time::{Duration, Instant, Timer, deadline},
 };
 
 /// What the handles of one connection share.
@@ -414,6 +414,33 @@ impl TcpStream {
     /// ```
     pub fn close(&self) -> Result<(), Error> {
         self.conn.close()
+    }
+
+    /// As [`close`](Self::close), but the peer sees the connection break, whatever was written before.
+    pub(super) fn abort(&self) {
+        self.conn.pd.close();
+        stack::with(|s| {
+            if !self.conn.released.swap(true, Ordering::Relaxed) {
+                s.reset(self.conn.id);
+            }
+        });
+    }
+
+    /// `t`, a timer that starts a goroutine, fires when the peer has ended the connection and nothing of what it sent is
+    /// unread, or when the connection breaks; soon, if that is so now. Nobody needs to read for that. Must hold nothing
+    /// whose drop takes a lock: the connection may outlive its handles.
+    pub(super) fn watch(&self, t: Timer) {
+        let _ = self.conn.with(|s, id| {
+            s.watch(id, t);
+            Ok(())
+        });
+    }
+
+    /// Has the peer ended the connection, with nothing unread?
+    pub(super) fn has_ended(&self) -> bool {
+        self.conn
+            .with(|s, id| Ok(!s.sock(id).tcp().may_recv()))
+            .unwrap_or(true)
     }
 
     /// Reads fail with [`Error::TimedOut`] from `when` on; those that wait are woken. `None`: never.

@@ -33,6 +33,7 @@ use super::{
     round::{Dropped, Wakes, wake},
     stack::{Kind, Stack},
 };
+use crate::time::Timer;
 
 /// A peer that answers nothing for so long is gone; silent connections are asked this often.
 const GONE_AFTER: Duration = Duration::from_secs(180);
@@ -65,6 +66,8 @@ pub(super) struct Connection {
     taken: usize,
     /// It is reset at this time (ns).
     pub(super) expires: u64,
+    /// Fires when the peer has hung up: see `hang_up`.
+    watch: Option<Timer>,
 }
 
 fn new_socket([rx, tx]: [SocketBuffer<'static>; 2]) -> Socket<'static> {
@@ -122,6 +125,7 @@ impl Stack {
             expected: Expected::default(),
             taken: 0,
             expires: u64::MAX,
+            watch: None,
         };
         let id = self.add(nic, s, Kind::Tcp(c), PollDesc::try_new()?)?;
         if let Err(e) = self.register(id, tuple) {
@@ -316,9 +320,33 @@ impl Stack {
         }
         let sock = self.sock(id);
         let s = sock.tcp();
-        let readable = s.can_recv() || !s.may_recv();
+        let ended = !s.may_recv();
+        let readable = s.can_recv() || ended;
         let writable = s.can_send() || !s.may_send();
         wake(&sock.pd, readable, writable, wakes);
+        if ended || state == State::Closed {
+            self.hang_up(id);
+        }
+    }
+
+    /// The peer has ended the connection, and all it said was read (or it broke off): whoever watches hears of it. His
+    /// timer is started after the lock is released: timers that start goroutines have locks of a lower rank. Without
+    /// memory for the list he does not hear of it.
+    fn hang_up(&mut self, id: u32) {
+        if let Some(t) = self.connection(id).watch.take()
+            && self.hung_up.try_reserve(1).is_ok()
+        {
+            self.hung_up.push(t);
+        }
+    }
+
+    /// `t` fires when the peer hangs up, or soon if it has.
+    pub(super) fn watch(&mut self, id: u32, t: Timer) {
+        self.connection(id).watch = Some(t);
+        let s = self.sock(id).tcp();
+        if !s.may_recv() || s.state() == State::Closed {
+            self.hang_up(id);
+        }
     }
 
     /// Makes a connection. Without memory orphans in TIME_WAIT give theirs, the oldest first.
@@ -379,6 +407,9 @@ impl Stack {
                 if c.taken >= half || queued >= half {
                     c.taken = 0;
                     self.mark(id);
+                }
+                if self.connection(id).watch.is_some() && !self.sock(id).tcp().may_recv() {
+                    self.hang_up(id);
                 }
                 Ok(Some(n))
             }

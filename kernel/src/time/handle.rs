@@ -243,3 +243,12 @@ pub fn after_func(d: Duration, f: impl Fn() + Send + Sync + 'static) -> Timer {
         func: Some(f),
     }
 }
+
+/// A timer of [`after_func`] that is stopped: `reset` starts it.
+#[track_caller]
+pub(crate) fn stopped_func(f: impl Fn() + Send + Sync + 'static) -> Timer {
+    Timer {
+        c: Receiver::default(),
+        func: Some(func::new(f)),
+    }
+}

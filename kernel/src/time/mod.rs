@@ -26,6 +26,7 @@ pub use core::time::Duration;
 
 pub(crate) use channel::ChanTimer;
 pub(crate) use frame::FrameTimer;
+pub(crate) use handle::stopped_func;
 pub use handle::{Ticker, Timer, after, after_func, tick};
 #[doc(hidden)] // internal
 pub use heap::TimerHeap;

@@ -6,13 +6,12 @@ use core::{fmt, mem::MaybeUninit};
 
 use super::{
     Error, Headers, Method,
-    client::{Conn, Pool},
     head::{Framing, MAX_HEADERS, decimal},
     inbox::Body,
+    pool::{Conn, Pool},
     status,
     wire::Stop,
 };
-use crate::time::Instant;
 
 /// A response's head.
 #[derive(Debug, Default)]
@@ -54,11 +53,12 @@ impl AnswerHead {
                 }
             }
         }
-        let encoding = self.headers.get("transfer-encoding");
+        let mut encodings = self.headers.get_all("transfer-encoding");
+        let (encoding, several) = (encodings.next(), encodings.next().is_some());
         self.framing = if method == Method::Head || status::is_bodyless(self.status) {
             Framing::Empty
         } else if let Some(e) = encoding {
-            if length.is_some() || !e.eq_ignore_ascii_case("chunked") {
+            if length.is_some() || several || !e.eq_ignore_ascii_case("chunked") {
                 return Err(Error::Malformed("Transfer-Encoding"));
             }
             Framing::Chunked
@@ -92,7 +92,6 @@ pub struct Response {
     pub(super) body: Body,
     pub(super) conn: Option<Conn>,
     pub(super) pool: Arc<Pool>,
-    pub(super) due: Option<Instant>,
     pub(super) max_body: u64,
 }
 
@@ -155,7 +154,7 @@ impl Response {
                 return Ok(n);
             }
             c.inbox.enlarge();
-            match c.fill(self.due) {
+            match c.fill() {
                 Ok(0) if matches!(self.body, Body::Close) => self.body = Body::Done,
                 Ok(0) => return Err(Error::UnexpectedEnd),
                 Ok(_) | Err(Stop::Look) => {}
@@ -169,12 +168,19 @@ impl Response {
     /// # Errors
     /// [`Error::BodyTooLarge`] beyond the client's `max_body`, else as [`read`](Self::read).
     pub fn bytes(&mut self) -> Result<Vec<u8>, Error> {
+        if matches!(self.body, Body::Length(n) if n > self.max_body) {
+            self.conn = None;
+            return Err(Error::BodyTooLarge);
+        }
         let mut out = Vec::new();
         let mut buf = [0; 2048];
         loop {
             match self.read(&mut buf)? {
                 0 => return Ok(out),
-                n if (out.len() + n) as u64 > self.max_body => return Err(Error::BodyTooLarge),
+                n if (out.len() + n) as u64 > self.max_body => {
+                    self.conn = None; // what follows would be taken for the next response
+                    return Err(Error::BodyTooLarge);
+                }
                 n => {
                     out.try_reserve(n).map_err(|_| Error::BodyTooLarge)?;
                     out.extend_from_slice(&buf[..n]);

@@ -1,12 +1,13 @@
 //! Chunked bodies, byte by byte: where the data in a piece of input is.
 //!
 //! ```text
-//!            hex            CRLF                 all data          CRLF
-//!   Size ──────────▶ Ext ─────────▶ Data(left) ─────────▶ DataEnd ─────▶ Size
-//!                     │ size 0
-//!                     ▼
-//!                  Trailer ── empty line ──▶ Done
+//!         space        ;          CRLF                 all data          CRLF
+//!   Size ──────▶ Space ──▶ Ext ─────────▶ Data(left) ─────────▶ DataEnd ─────▶ Size
+//!                                 │ size 0
+//!                                 ▼
+//!                              Trailer ── empty line ──▶ Done
 //! ```
+//! (`Size` and `Space` may also go where `Ext` goes.)
 //! Lines end in CRLF and nothing else: a bare LF is where other servers disagree. Chunk extensions and trailers are
 //! read over; together with size lines they may be `SLACK` bytes long for each `SLACK` bytes of data, so that a
 //! body cannot be all wrapping.
@@ -19,6 +20,7 @@ const SLACK: u32 = 4096;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum At {
     Size,
+    Space,
     Ext,
     Data,
     DataEnd,
@@ -104,7 +106,9 @@ impl Chunked {
             (_, b'\n') => return Err(Error::Malformed("bad line end in chunked body")),
             (At::Size, b'\r' | b';' | b' ' | b'\t') if self.digits == 0 => return Err(BAD_SIZE),
             (_, b'\r') => self.cr = true,
-            (At::Size, b';' | b' ' | b'\t') => self.at = At::Ext,
+            (At::Size | At::Space, b' ' | b'\t') => self.at = At::Space,
+            (At::Size | At::Space, b';') => self.at = At::Ext,
+            (At::Space, _) => return Err(BAD_SIZE), // "5 5": which of them?
             (At::Size, b) => {
                 let digit = char::from(b).to_digit(16).ok_or(BAD_SIZE)?;
                 self.digits += 1;
@@ -122,8 +126,8 @@ impl Chunked {
 
     fn line_end(&mut self) -> Result<(), Error> {
         self.at = match self.at {
-            At::Size | At::Ext if self.left == 0 => At::Trailer,
-            At::Size | At::Ext => At::Data,
+            At::Size | At::Space | At::Ext if self.left == 0 => At::Trailer,
+            At::Size | At::Space | At::Ext => At::Data,
             At::Trailer if !self.line => At::Done,
             At::DataEnd => At::Size,
             at => at,

@@ -20,6 +20,7 @@ use core::time::Duration;
 use super::{
     Error, Method, Request, ResponseWriter,
     head::{Framing, Refusal, refuse},
+    render::Mode,
     request::Continue,
     server::Inner,
     status,
@@ -65,10 +66,20 @@ pub(super) fn serve(server: &Arc<Inner>, stream: TcpStream) {
             break !r.body.is_done() || !r.inbox.is_empty();
         }
     };
-    if w.has_failed() {
-        let _ = stream.close();
-    } else if w.send_out().is_ok() && unread {
+    if w.out.failed().is_some() {
+        break_off(&mut w, &stream);
+    } else if w.out.send().is_ok() && unread {
         linger(&mut r, &stream);
+    }
+}
+
+/// The client is to see that the response is not complete. Those before it are, and may not have left yet.
+fn break_off(w: &mut ResponseWriter, stream: &TcpStream) {
+    if w.out.failed() == Some(Error::Aborted) && w.mode != Mode::Close {
+        w.out.send_rest();
+        let _ = stream.close();
+    } else {
+        stream.abort(); // the body of such a response ends with the connection: only a reset tells
     }
 }
 
@@ -82,7 +93,7 @@ fn next(server: &Inner, r: &mut Request, w: &mut ResponseWriter, wait: Duration)
             Ok(false) => {}
             Err(refusal) => return Next::Refused(refusal),
         }
-        if w.send_out().is_err() {
+        if w.out.send().is_err() {
             return Next::End;
         }
         let idle = r.inbox.is_empty();
@@ -126,24 +137,14 @@ fn respond(server: &Inner, r: &mut Request, w: &mut ResponseWriter) -> bool {
         w.finish();
         return false;
     }
-    if r.head.method == Method::Options && r.head.target == "*" {
-        w.header("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
-        return w.finish();
-    }
     // A handler may wait for the body: who sends it may wait for the responses before.
-    if !r.body.is_done() && w.send_out().is_err() {
+    if !r.body.is_done() && w.out.send().is_err() {
         return false;
     }
-    let ended = crate::recover(|| server.handler.handle(w, r));
-    r.end();
-    if let Err(p) = ended {
-        (server.log)(&format!("http: panic serving {r:?}: {p}"));
-        if w.is_started() || w.has_failed() {
-            w.abort();
-            return false;
-        }
-        w.last = true;
-        w.error(status::INTERNAL_SERVER_ERROR, "internal server error");
+    if r.head.method == Method::Options && r.head.target == "*" {
+        w.header("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+    } else if !handle(server, r, w) {
+        return false;
     }
     if server.is_closing() {
         w.last = true;
@@ -167,7 +168,24 @@ fn respond(server: &Inner, r: &mut Request, w: &mut ResponseWriter) -> bool {
     }
     let keep = w.finish();
     // The response goes first: the client may be waiting for it with the rest of the body in hand.
-    keep && w.send_out().is_ok() && r.drain(DRAINED)
+    keep && w.out.send().is_ok() && r.drain(DRAINED)
+}
+
+/// Runs the handler; a panic is logged, and answered if nothing of a response was sent. May the connection go on?
+fn handle(server: &Inner, r: &mut Request, w: &mut ResponseWriter) -> bool {
+    let ended = crate::recover(|| server.handler.handle(w, r));
+    r.end();
+    let Err(p) = ended else { return true };
+    // There may be no memory for the line, or the log may panic itself.
+    let _ = crate::recover(|| (server.log)(&format!("http: panic serving {r:?}: {p}")));
+    if w.is_started() || w.out.failed().is_some() {
+        w.abort();
+        return false;
+    }
+    w.reset(); // headers of the response that was not to be
+    w.last = true;
+    w.error(status::INTERNAL_SERVER_ERROR, "internal server error");
+    true
 }
 
 /// See the file head.

@@ -4,7 +4,8 @@
 //! that waits for its next request holds `SMALL` bytes.
 //!
 //! A head that is not all there is not parsed again for every byte that dribbles in: after a first look, only once a
-//! line is empty.
+//! line is empty, it is twice as long, or it is too long. So a head costs a time in proportion to its length, in however
+//! many pieces it comes.
 #![forbid(unsafe_code)]
 
 use alloc::vec::Vec;
@@ -28,6 +29,8 @@ pub(super) struct Inbox {
     end: usize,
     /// Of what is there, looked through for an empty line; 0: not looked at.
     looked: usize,
+    /// Of what is there, parsed: see the file head.
+    parsed: usize,
 }
 
 /// What is left of the body that is being read.
@@ -61,6 +64,7 @@ impl Inbox {
             begin: 0,
             end: 0,
             looked: 0,
+            parsed: 0,
         }
     }
 
@@ -116,14 +120,14 @@ impl Inbox {
             return Ok(false);
         }
         let bytes = &self.buf[self.begin..self.end];
-        if self.looked > 0 && bytes.len() <= limits.header_bytes.min(limits.uri) {
-            let from = self.looked.saturating_sub(3);
-            self.looked = bytes.len();
-            if !ends_line(&bytes[from..]) {
-                return Ok(false);
-            }
-        }
+        let from = self.looked.saturating_sub(3);
+        let first = self.looked == 0;
         self.looked = bytes.len();
+        let due = first || bytes.len() > limits.header_bytes || bytes.len() >= 2 * self.parsed;
+        if !due && !ends_line(&bytes[from..]) {
+            return Ok(false);
+        }
+        self.parsed = bytes.len();
         match head.parse(bytes, limits)? {
             Some(n) => {
                 self.looked = 0;

@@ -21,12 +21,14 @@
 //! | `method`, `status`, `headers`, `date`, `url` | the vocabulary | no |
 //! | `head` | a request's head: parsed by `httparse`, then judged; how its body is framed | no |
 //! | `chunked`, `inbox` | body framing; bytes that came in and are not used up | no |
-//! | `wire` | a connection with deadlines that cost nothing until they matter | yes |
+//! | `wire`, `outbox` | a connection with deadlines that cost nothing until they matter; bytes that are to go out | yes |
 //! | `request`, `response` | what a handler holds | yes |
+//! | `render` | a response's head, and how its body is framed | no |
+//! | `watch` | cancels a request's context when the client has gone | no |
 //! | `conn` | one connection's life: request, handler, response, again | yes |
 //! | `server`, `limits` | accepting, limits, shutting down | yes |
 //! | `pattern`, `router` | which handler | no |
-//! | `client`, `answer` | the other side | yes |
+//! | `client`, `exchange`, `pool`, `answer` | the other side | yes |
 //!
 //! Everything that looks at bytes of strangers is in the files without I/O, so that it is tested and fuzzed on slices.
 #![forbid(unsafe_code)]
@@ -37,12 +39,16 @@ mod client;
 mod conn;
 mod date;
 mod error;
+mod exchange;
 mod head;
 mod headers;
 mod inbox;
 mod limits;
 mod method;
+mod outbox;
 mod pattern;
+mod pool;
+mod render;
 mod request;
 mod response;
 mod router;
@@ -51,11 +57,13 @@ pub mod status;
 #[cfg(test)]
 mod tests;
 mod url;
+mod watch;
 mod wire;
 
 pub use answer::Response;
-pub use client::{Client, RequestBuilder};
+pub use client::Client;
 pub use error::Error;
+pub use exchange::RequestBuilder;
 pub use headers::{BadHeader, Headers};
 pub use limits::{Builder, ConfigError};
 pub use method::Method;

@@ -14,14 +14,10 @@ use super::{
     limits::Limits,
     pattern::Pattern,
     url,
+    watch::Watch,
     wire::{ReadClock, Stop},
 };
-use crate::{
-    context::{CancelFn, Context},
-    net::TcpStream,
-    sync::Mutex,
-    time::Instant,
-};
+use crate::{context::Context, net::TcpStream, sync::Mutex, time::Instant};
 
 /// The client waits for a go-ahead before it sends the body.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,7 +45,8 @@ pub struct Request {
     /// Shared with the response: who comes first.
     pub(super) go_ahead: Arc<Mutex<Continue>>,
     base: Context,
-    ctx: Option<(Context, CancelFn)>,
+    ctx: Option<Context>,
+    watch: Option<Arc<Watch>>,
     pub(super) route: Option<Arc<Pattern>>,
     /// Values of the route's names, one after the other, and where each ends.
     pub(super) values: (String, Vec<usize>),
@@ -71,6 +68,7 @@ impl Request {
             go_ahead: Arc::new(Mutex::new(Continue::Sent)),
             base,
             ctx: None,
+            watch: None,
             route: None,
             values: Default::default(),
         }
@@ -97,8 +95,10 @@ impl Request {
 
     /// The response is complete.
     pub(super) fn end(&mut self) {
-        if let Some((_, cancel)) = self.ctx.take() {
-            cancel();
+        if self.ctx.take().is_some()
+            && let Some(w) = &self.watch
+        {
+            w.end();
         }
     }
 
@@ -193,12 +193,32 @@ impl Request {
         self.body_limit = bytes.min(self.limits.body);
     }
 
-    /// A context for work on behalf of this request: cancelled when the handler has returned, and when the server gives
-    /// up waiting for it (`close`, or the end of `shutdown`). That the client went away shows when the response is
-    /// written, not here.
+    /// A context for work on behalf of this request. It is cancelled when the client hangs up (closes the connection, or
+    /// its writing side, or is found to be gone), when the handler has returned, and when the server gives up waiting
+    /// for it (`close`, or the end of `shutdown`).
+    ///
+    /// A client that still sends (the body, or requests beyond this one) has not hung up: the end counts once what is
+    /// before it was read.
+    ///
+    /// ```
+    /// # use burrow::{net::http::{Request, ResponseWriter}, select, time::{self, Duration}};
+    /// fn slow(w: &mut ResponseWriter, r: &mut Request) {
+    ///     select! {
+    ///         recv(r.context().done()) => {} // nobody waits for the answer any more
+    ///         recv(time::after(Duration::from_secs(1))) => w.text("at last"),
+    ///     }
+    /// }
+    /// ```
     pub fn context(&mut self) -> Context {
-        let base = &self.base;
-        self.ctx.get_or_insert_with(|| base.with_cancel()).0.clone()
+        let (base, stream) = (&self.base, &self.stream);
+        let watch = self.watch.get_or_insert_with(|| Watch::start(stream));
+        self.ctx
+            .get_or_insert_with(|| {
+                let (ctx, cancel) = base.with_cancel();
+                watch.begin(cancel);
+                ctx
+            })
+            .clone()
     }
 
     /// Reads some of the body, at least a byte; 0 at its end. Blocks.
@@ -266,6 +286,9 @@ impl Request {
             let mut go_ahead = self.go_ahead.lock();
             if *go_ahead == Continue::Waits {
                 *go_ahead = Continue::Sent;
+                // The deadline of the writes before may have passed. This one is later: see `WriteClock`.
+                let due = Instant::now() + self.limits.write_timeout;
+                self.stream.set_write_deadline(Some(due));
                 self.stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
             }
         }
@@ -316,6 +339,12 @@ impl Request {
             }
         }
         true
+    }
+}
+
+impl Drop for Request {
+    fn drop(&mut self) {
+        self.end(); // also when the connection's goroutine unwinds
     }
 }
 

@@ -4,78 +4,50 @@
 //! piece; one that writes more, or flushes, sends chunks (to an HTTP/1.0 client: until the connection closes). Who sets
 //! `Content-Length` sends exactly that.
 //!
-//! ```text
-//!   Open ── handler returns ─────────────────────▶ head with Content-Length, body
-//!     │ more than BUFFERED, or flush
-//!     ├─▶ Length(left)   Content-Length was set
-//!     ├─▶ Chunked        HTTP/1.1
-//!     ├─▶ Close          HTTP/1.0
-//!     └─▶ Silent         HEAD, 204, 304: what is written is counted, not sent
-//! ```
-//! What is to be sent is collected in `out`, which outlives the request: responses to pipelined requests leave together,
-//! when the connection has to wait for the next request or `out` is full.
+//! `render` has how it is framed, `outbox` how it leaves.
 #![forbid(unsafe_code)]
 
 use alloc::{sync::Arc, vec::Vec};
-use core::fmt::{self, Write as _};
+use core::fmt;
 
 use super::{
     BadHeader, Error, Headers, Method, date,
     head::{Head, decimal},
+    outbox::Outbox,
+    render::Mode,
     request::Continue,
     status,
-    wire::WriteClock,
 };
-use crate::{
-    net::TcpStream,
-    sync::Mutex,
-    time::{self, Duration},
-};
+use crate::{net::TcpStream, sync::Mutex, time::Duration};
 
 /// A body up to this size gets its length by itself.
-const BUFFERED: usize = 4096;
-/// So much is collected before it is sent.
-const FULL: usize = 8192;
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Mode {
-    Open,
-    Length(u64),
-    Chunked,
-    Close,
-    Silent,
-}
+pub(super) const BUFFERED: usize = 4096;
 
 /// What a [`Handler`](super::Handler) answers with. It writes to it (also through `embedded_io::Write` and `write!`) and
 /// returns.
 pub struct ResponseWriter {
-    stream: TcpStream,
-    clock: WriteClock,
-    out: Vec<u8>,
-    body: Vec<u8>,
-    headers: Headers,
-    status: u16,
-    mode: Mode,
-    head_request: bool,
-    minor: u8,
-    keep_alive: bool,
+    pub(super) out: Outbox,
+    pub(super) body: Vec<u8>,
+    pub(super) headers: Headers,
+    pub(super) status: u16,
+    pub(super) mode: Mode,
+    pub(super) head_request: bool,
+    pub(super) minor: u8,
+    pub(super) keep_alive: bool,
     /// Said by the handler or by us: this is the connection's last response.
     pub(super) last: bool,
     /// The handler said something.
     touched: bool,
-    length: Option<u64>,
-    failed: Option<Error>,
-    expects: bool,
-    go_ahead: Arc<Mutex<Continue>>,
-    date: (u64, [u8; date::LEN]),
+    pub(super) length: Option<u64>,
+    pub(super) expects: bool,
+    pub(super) go_ahead: Arc<Mutex<Continue>>,
+    pub(super) date: (u64, [u8; date::LEN]),
 }
 
 impl ResponseWriter {
     pub(super) fn new(stream: TcpStream, limit: Duration, go_ahead: Arc<Mutex<Continue>>) -> Self {
         ResponseWriter {
-            stream,
-            clock: WriteClock::new(limit),
-            out: Vec::new(),
+            out: Outbox::new(stream, limit),
             body: Vec::new(),
             headers: Headers::new(),
             status: status::OK,
@@ -86,7 +58,6 @@ impl ResponseWriter {
             last: false,
             touched: false,
             length: None,
-            failed: None,
             expects: false,
             go_ahead,
             date: (0, date::format(0)),
@@ -102,7 +73,7 @@ impl ResponseWriter {
         self.expects = head.expects_continue;
     }
 
-    fn reset(&mut self) {
+    pub(super) fn reset(&mut self) {
         self.body.clear();
         self.headers.clear();
         self.status = status::OK;
@@ -172,7 +143,7 @@ impl ResponseWriter {
             self.length = Some(decimal(value.trim_ascii()).ok_or(BadHeader)?);
             return Ok(true);
         }
-        if name.eq_ignore_ascii_case("connection") && value.eq_ignore_ascii_case(b"close") {
+        if name.eq_ignore_ascii_case("connection") && value.trim_ascii().eq_ignore_ascii_case(b"close") {
             self.last = true;
             return Ok(true);
         }
@@ -211,14 +182,19 @@ impl ResponseWriter {
         self.whole("application/json", body.as_bytes());
     }
 
-    /// An error as plain text: what was written so far is dropped, unless it was sent.
+    /// An error as plain text, in place of what was written so far and of what described that (`Content-Type` and its
+    /// kin); other headers stay. Does nothing if something was sent.
     pub fn error(&mut self, code: u16, message: &str) {
         if self.mode == Mode::Open {
             self.body.clear();
             self.length = None;
+            for name in ["content-type", "content-encoding", "etag", "last-modified"] {
+                self.headers.remove(name);
+            }
+            self.headers.push(b"Content-Type", b"text/plain; charset=utf-8");
             let _ = self.headers.set("X-Content-Type-Options", "nosniff");
-            self.status(code).text(message);
-            let _ = self.write(b"\n");
+            self.status(code);
+            let _ = self.write(message.as_bytes()).and_then(|()| self.write(b"\n"));
         }
     }
 
@@ -271,242 +247,27 @@ impl ResponseWriter {
             self.start()?;
         }
         self.end_chunk()?;
-        self.send_out()
+        self.out.send()
     }
 
     /// Gives the response up: the client sees the connection break, not a complete response. For who finds out in the
     /// middle of a body that the rest cannot be had.
     pub fn abort(&mut self) {
-        self.failed.get_or_insert(Error::Aborted);
+        self.out.give_up();
         self.last = true;
     }
 
     fn check(&self) -> Result<(), Error> {
-        self.failed.map_or(Ok(()), Err)
-    }
-
-    /// The head goes out before the body's length is known, or because it is.
-    fn start(&mut self) -> Result<(), Error> {
-        self.mode = if status::is_bodyless(self.status) || self.head_request {
-            Mode::Silent
-        } else if let Some(n) = self.length {
-            Mode::Length(n)
-        } else if self.minor == 0 {
-            self.last = true;
-            Mode::Close
-        } else {
-            Mode::Chunked
-        };
-        self.put_head(self.length);
-        if self.mode == Mode::Chunked {
-            return Ok(()); // what was kept back is the beginning of the first chunk
-        }
-        let body = core::mem::take(&mut self.body);
-        let r = self.stream_out(&body);
-        self.body = body;
-        self.body.clear();
-        r
-    }
-
-    fn put_head(&mut self, length: Option<u64>) {
-        if self.expects {
-            let mut go_ahead = self.go_ahead.lock();
-            if *go_ahead == Continue::Waits {
-                *go_ahead = Continue::Never;
-                self.last = true;
-            }
-        }
-        let out = &mut self.out;
-        match self.status {
-            status::OK => out.extend_from_slice(b"HTTP/1.1 200 OK\r\n"),
-            code => _ = write!(Text(out), "HTTP/1.1 {code} {}\r\n", status::text(code)),
-        }
-        self.headers.write_to(out);
-        if !self.headers.contains("date") {
-            let now = time::now_unix();
-            if self.date.0 != now {
-                self.date = (now, date::format(now));
-            }
-            out.extend_from_slice(b"Date: ");
-            out.extend_from_slice(&self.date.1);
-            out.extend_from_slice(b"\r\n");
-        }
-        match (length, self.mode) {
-            _ if self.status == status::NO_CONTENT => {}
-            (Some(n), _) => {
-                out.extend_from_slice(b"Content-Length: ");
-                put_decimal(out, n);
-                out.extend_from_slice(b"\r\n");
-            }
-            (None, Mode::Chunked) => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
-            (None, Mode::Silent) if self.status != status::NOT_MODIFIED && self.minor == 1 => {
-                out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
-            }
-            _ => {}
-        }
-        if self.last || !self.keep_alive {
-            out.extend_from_slice(b"Connection: close\r\n");
-        } else if self.minor == 0 {
-            out.extend_from_slice(b"Connection: keep-alive\r\n");
-        }
-        out.extend_from_slice(b"\r\n");
-    }
-
-    fn stream_out(&mut self, data: &[u8]) -> Result<(), Error> {
-        match &mut self.mode {
-            Mode::Silent | Mode::Open => Ok(()),
-            Mode::Close => self.put(data),
-            Mode::Length(left) => {
-                let n = data.len() as u64;
-                if n > *left {
-                    self.abort();
-                    return Err(Error::BodyNotAllowed);
-                }
-                *left -= n;
-                self.put(data)
-            }
-            Mode::Chunked => {
-                if self.body.len() + data.len() <= BUFFERED {
-                    self.body.extend_from_slice(data);
-                    return Ok(());
-                }
-                self.end_chunk()?;
-                if data.len() < BUFFERED {
-                    self.body.extend_from_slice(data);
-                    return Ok(());
-                }
-                self.put_size(data.len());
-                self.put(data)?;
-                self.put(b"\r\n")
-            }
-        }
-    }
-
-    /// What is kept back of a chunked body becomes a chunk.
-    fn end_chunk(&mut self) -> Result<(), Error> {
-        if self.mode != Mode::Chunked || self.body.is_empty() {
-            return Ok(());
-        }
-        self.put_size(self.body.len());
-        self.out.append(&mut self.body);
-        self.put(b"\r\n")
-    }
-
-    fn put_size(&mut self, n: usize) {
-        let _ = write!(Text(&mut self.out), "{n:x}\r\n");
-    }
-
-    fn put(&mut self, data: &[u8]) -> Result<(), Error> {
-        if self.out.len() + data.len() <= FULL {
-            self.out.extend_from_slice(data);
-            return Ok(());
-        }
-        self.send_out()?;
-        let r = self.clock.write_all(&self.stream, data);
-        self.note(r)
-    }
-
-    /// Sends what was collected.
-    pub(super) fn send_out(&mut self) -> Result<(), Error> {
-        if self.out.is_empty() {
-            return Ok(());
-        }
-        let r = self.clock.write_all(&self.stream, &self.out);
-        self.out.clear();
-        self.note(r)
-    }
-
-    fn note(&mut self, r: Result<(), Error>) -> Result<(), Error> {
-        if let Err(e) = r {
-            self.failed = Some(e);
-        }
-        r
-    }
-
-    /// Completes the response. May the connection go on?
-    pub(super) fn finish(&mut self) -> bool {
-        if self.failed.is_some() {
-            return false;
-        }
-        let complete = match self.mode {
-            Mode::Open => {
-                let silent = status::is_bodyless(self.status) || self.head_request;
-                let written = self.body.len() as u64;
-                let length = self.length.unwrap_or(written);
-                if silent {
-                    self.mode = Mode::Silent;
-                }
-                let known = !silent || self.length.is_some() || self.head_request;
-                self.last |= !silent && length != written;
-                self.put_head(known.then_some(length));
-                if !silent {
-                    let n = written.min(length) as usize;
-                    self.out.extend_from_slice(&self.body[..n]);
-                }
-                silent || length == written
-            }
-            Mode::Chunked => {
-                let r = self.end_chunk().and_then(|()| self.put(b"0\r\n\r\n"));
-                r.is_ok()
-            }
-            Mode::Length(left) => left == 0,
-            Mode::Close => true,
-            Mode::Silent => true,
-        };
-        if self.out.len() >= FULL && self.send_out().is_err() {
-            return false;
-        }
-        complete && self.keep_alive && !self.last
-    }
-
-    /// Has this response failed, or was it given up?
-    pub(super) fn has_failed(&self) -> bool {
-        self.failed.is_some()
-    }
-
-    /// Answers what no handler sees, as the connection's last response.
-    pub(super) fn refuse(&mut self, code: u16, why: &str) {
-        self.reset();
-        self.minor = 1;
-        self.last = true;
-        self.error(code, why);
-        self.finish();
+        self.out.failed().map_or(Ok(()), Err)
     }
 
     /// Gives back what an unusual response has taken.
     pub(super) fn shrink(&mut self) {
-        if self.out.capacity() > FULL {
-            self.out = Vec::new();
-        }
+        self.out.shrink();
         if self.body.capacity() > BUFFERED {
             self.body = Vec::new();
         }
         self.headers.trim_to(BUFFERED);
-    }
-}
-
-/// Decimal digits without the machinery of `format!`: a length is in every response.
-fn put_decimal(out: &mut Vec<u8>, mut n: u64) {
-    let mut digits = [0; 20];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (n % 10) as u8;
-        n /= 10;
-        if n == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[at..]);
-}
-
-/// Formats into bytes.
-struct Text<'a>(&'a mut Vec<u8>);
-
-impl fmt::Write for Text<'_> {
-    fn write_str(&mut self, s: &str) -> fmt::Result {
-        self.0.extend_from_slice(s.as_bytes());
-        Ok(())
     }
 }
 

@@ -237,9 +237,11 @@ impl Server {
     /// # Errors
     /// Why `ctx` ended, if connections had to be closed.
     pub fn shutdown(&self, ctx: &Context) -> Result<(), context::Error> {
-        let conns = self.begin_close(); // S1, S2
-        for c in conns {
-            c.set_read_deadline(Some(Instant::now())); // S3
+        if self.begin_close() {
+            // S1 and S2 were done here. Once: a second look-up in a row would mean that the client is gone.
+            for c in self.streams() {
+                c.set_read_deadline(Some(Instant::now())); // S3
+            }
         }
         let drained = self.inner.drained.receiver();
         select! {
@@ -256,15 +258,23 @@ impl Server {
 
     /// Stops at once: closes listeners and connections, and cancels the contexts of requests.
     pub fn close(&self) {
-        for c in self.begin_close() {
+        self.begin_close();
+        for c in self.streams() {
             let _ = c.close();
         }
         (self.inner.cancel)();
     }
 
-    fn begin_close(&self) -> Vec<TcpStream> {
+    fn streams(&self) -> Vec<TcpStream> {
+        let s = self.inner.state.lock();
+        s.conns.iter().flatten().cloned().collect()
+    }
+
+    /// S1 and S2; was this the first time?
+    fn begin_close(&self) -> bool {
         let mut s = self.inner.state.lock();
-        if !self.inner.closing.swap(true, Ordering::AcqRel) {
+        let first = !self.inner.closing.swap(true, Ordering::AcqRel);
+        if first {
             self.inner.closed.close();
             if s.conns.len() == s.free.len() {
                 self.inner.drained.close();
@@ -274,7 +284,7 @@ impl Server {
         for l in s.listeners.drain(..) {
             let _ = l.close();
         }
-        s.conns.iter().flatten().cloned().collect()
+        first
     }
 }
 

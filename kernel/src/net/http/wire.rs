@@ -91,17 +91,28 @@ impl ReadClock {
 pub(super) struct WriteClock {
     armed: Option<Instant>,
     pub(super) limit: Duration,
+    /// No write lasts longer than this, whether it gets anywhere or not.
+    pub(super) until: Option<Instant>,
 }
 
 impl WriteClock {
     pub(super) fn new(limit: Duration) -> Self {
-        WriteClock { armed: None, limit }
+        WriteClock {
+            armed: None,
+            limit,
+            until: None,
+        }
+    }
+
+    fn due(&self) -> Instant {
+        let at = Instant::now() + self.limit;
+        self.until.map_or(at, |u| u.min(at))
     }
 
     /// Writes all of `buf`.
     pub(super) fn write_all(&mut self, s: &TcpStream, mut buf: &[u8]) -> Result<(), Error> {
-        let mut due = Instant::now() + self.limit;
-        if self.armed.is_none() {
+        let mut due = self.due();
+        if self.armed.is_none_or(|armed| armed > due) {
             self.arm(s, due);
         }
         while !buf.is_empty() {
@@ -109,7 +120,7 @@ impl WriteClock {
                 Ok(n) => {
                     buf = &buf[n..];
                     if !buf.is_empty() {
-                        due = Instant::now() + self.limit;
+                        due = self.due();
                     }
                 }
                 Err(net::Error::TimedOut) => {
