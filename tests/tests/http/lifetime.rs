@@ -148,7 +148,7 @@ fn shut_down_twice_with_half_a_request() {
 /// Servers go down while clients come, ask and stay: nobody waits for ever, no response is cut off.
 #[burrow::test(timeout = 120)]
 fn shutdown_races_with_everything() {
-    let rounds = if burrow::opts::flag("det") { 5 } else { 20 };
+    let rounds = if burrow::opts::flag("det") { 5 } else { 10 };
     for round in 0..rounds {
         let s = Running::start(Server::builder());
         let clients: Vec<_> = (0..8)
