@@ -15,7 +15,7 @@ use alloc::{
 };
 
 use burrow::{
-    net::{Error, TcpListener, TcpStream},
+    net::{Error, Shutdown, TcpListener, TcpStream},
     prelude::*,
     sync::WaitGroup,
     time::{self, Duration},
@@ -52,6 +52,7 @@ fn dial(at: &str) -> Result<String, Error> {
         }
     };
     conn.write_all(b"hello from the guest\n")?;
+    conn.shutdown(Shutdown::Write)?;
     let mut answer = Vec::new();
     conn.read_to_end(&mut answer)?;
     Ok(String::from_utf8_lossy(&answer).trim().to_string())

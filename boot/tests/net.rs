@@ -72,14 +72,21 @@ fn echo(flags: &[&str]) {
     }
 }
 
+/// With one core there is nobody to wake the reader but the device's interrupt.
+fn echo_on_cores(flags: &[&str]) {
+    for cores in ["1", "2", "4"] {
+        echo(&[flags, &["--smp", cores]].concat());
+    }
+}
+
 #[test]
 fn echo_by_message_interrupts() {
-    echo(&["--smp", "4"]);
+    echo_on_cores(&[]);
 }
 
 #[test]
 fn echo_by_line_interrupts() {
-    echo(&["--smp", "2", "--intx", "1"]);
+    echo_on_cores(&["--intx", "1"]);
 }
 
 #[test]
@@ -89,7 +96,7 @@ fn echo_on_pc_with_one_core() {
 
 #[test]
 fn echo_on_microvm() {
-    echo(&["--smp", "2", "--machine", "microvm"]);
+    echo_on_cores(&["--machine", "microvm"]);
 }
 
 /// Five hundred connections at once, each pinged ten times, none lost; `make net-scale` does it with 10,000.
@@ -203,4 +210,156 @@ fn the_link_goes_and_comes_back() {
     for leftover in [file.clone(), format!("{}.1", file.display()).into(), socket] {
         let _ = std::fs::remove_file(leftover);
     }
+}
+
+/// QEMU's monitor of a guest.
+struct Monitor {
+    path: std::path::PathBuf,
+    stream: Option<std::os::unix::net::UnixStream>,
+}
+
+impl Monitor {
+    fn new(name: &str) -> Monitor {
+        let path = std::env::temp_dir().join(format!("burrow-{}-{name}.monitor", std::process::id()));
+        Monitor { path, stream: None }
+    }
+
+    /// Waits until the command is obeyed.
+    fn obey(&mut self, command: &str) {
+        let path = &self.path;
+        let first = self.stream.is_none();
+        let stream = self.stream.get_or_insert_with(|| {
+            std::os::unix::net::UnixStream::connect(path).expect("the monitor listens")
+        });
+        stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
+        stream
+            .write_all(format!("{command}\n").as_bytes())
+            .expect("obeyed");
+        let (mut seen, mut byte) = (String::new(), [0]);
+        while seen.matches("(qemu)").count() < 1 + usize::from(first) {
+            assert_eq!(stream.read(&mut byte).expect("an answer"), 1, "{seen}");
+            seen.push(char::from(byte[0]));
+        }
+    }
+}
+
+impl Drop for Monitor {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// What `net` prints.
+fn net(guest: &mut Guest) -> String {
+    guest.types("net");
+    guest.says("all: in ")
+}
+
+/// Types `net` until it prints `text`.
+fn shows(guest: &mut Guest, text: &str) -> String {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let seen = net(guest);
+        if seen.contains(text) {
+            return seen;
+        }
+        assert!(Instant::now() < end, "never {text:?}:\n{seen}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// Whether there is a cable is seen on both kinds of device.
+#[test]
+fn the_console_shows_the_link() {
+    let _one = ONE.lock().unwrap_or_else(|e| e.into_inner());
+    for machine in ["q35", "microvm"] {
+        let mut monitor = Monitor::new(machine);
+        let path = monitor.path.to_str().expect("text").to_string();
+        let flags = ["--smp", "2", "--machine", machine, "--monitor", &path];
+        let mut guest = Guest::boot("burrow", &format!("{}:80", free_port()), &flags);
+        shows(&mut guest, "eth0: up");
+        monitor.obey("set_link net0 off");
+        assert!(net(&mut guest).contains("eth0: down"), "{machine}");
+        monitor.obey("set_link net0 on");
+        assert!(net(&mut guest).contains("eth0: up"), "{machine}");
+    }
+}
+
+/// Where no server gives out addresses, the guest takes one itself after a while, and says so.
+#[test]
+fn nobody_gives_an_address() {
+    let _one = ONE.lock().unwrap_or_else(|e| e.into_inner());
+    let mut guest = Guest::boot("burrow", "none", &["--smp", "2"]);
+    let seen = shows(&mut guest, "fallback, nobody answered");
+    assert!(
+        seen.contains("addr 10.0.2.15/24 fallback") && seen.contains("gateway 10.0.2.2"),
+        "{seen}"
+    );
+}
+
+/// An address that is none is complained about, and DHCP gives one.
+#[test]
+fn an_option_that_makes_no_sense() {
+    let _one = ONE.lock().unwrap_or_else(|e| e.into_inner());
+    let port = free_port();
+    let opts = "serve ip=10.0.2.999 gw=nowhere netfaults=lots:1";
+    let mut guest = Guest::boot("tcp_echo", &format!("{port}:7"), &["--opts", opts]);
+    let seen = guest.says("serving on port 7");
+    for complaint in [
+        "net: netfaults: lots: not loss",
+        "net: ip=10.0.2.999: not ADDRESS/BITS",
+        "net: gw=nowhere: not an IPv4 address",
+    ] {
+        assert!(seen.contains(complaint), "{complaint} is not in:\n{seen}");
+    }
+    connect(port);
+}
+
+#[test]
+fn devices_are_left_alone_if_so_told() {
+    let _one = ONE.lock().unwrap_or_else(|e| e.into_inner());
+    let mut guest = Guest::boot("burrow", &format!("{}:80", free_port()), &["--opts", "nonet"]);
+    let seen = shows(&mut guest, "lo: up");
+    assert!(!seen.contains("eth0"), "{seen}");
+}
+
+/// Two guests on one wire: one opens a connection to the other, which echoes.
+#[test]
+fn two_guests_on_one_wire() {
+    let _one = ONE.lock().unwrap_or_else(|e| e.into_inner());
+    let port = free_port();
+    let mut server = Guest::boot(
+        "tcp_echo",
+        &format!("listen:{port}"),
+        &["--smp", "2", "--opts", "serve ip=10.9.0.1/24"],
+    );
+    server.says("serving on port 7");
+    let mut client = Guest::boot(
+        "tcp_echo",
+        &format!("connect:{port}"),
+        &["--smp", "2", "--opts", "ip=10.9.0.2/24 dial=10.9.0.1:7"],
+    );
+    client.says("hello from the guest");
+}
+
+/// The same over IPv6, to the host.
+#[test]
+fn the_guest_dials_out_over_ipv6() {
+    let _one = ONE.lock().unwrap_or_else(|e| e.into_inner());
+    let Ok(l) = TcpListener::bind("[::1]:0") else {
+        return println!("this host has no IPv6");
+    };
+    let port = l.local_addr().expect("bound").port();
+    let serving = std::thread::spawn(move || {
+        let (mut s, _) = l.accept().expect("the guest dials");
+        let mut line = String::new();
+        BufReader::new(s.try_clone().expect("a socket"))
+            .read_line(&mut line)
+            .expect("a line");
+        s.write_all(line.to_uppercase().as_bytes()).expect("open");
+    });
+    let opts = format!("ip6=fec0::15/64 gw6=fec0::2 dial=[fec0::2]:{port}");
+    let mut guest = Guest::boot("tcp_echo", &format!("{}:7", free_port()), &["--opts", &opts]);
+    guest.says("HELLO FROM THE GUEST");
+    serving.join().expect("served");
 }

@@ -1,10 +1,10 @@
 //! A guest under test: an example, booted by the runner, with ports of the host leading to it.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
     net::TcpListener,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdin, Command, Stdio},
 };
 
 /// Builds an example, or the default kernel (`burrow`); returns the path of its ELF.
@@ -42,6 +42,7 @@ pub(crate) fn runner() -> Command {
 /// A guest that runs an example with a port of the host leading to it.
 pub(crate) struct Guest {
     machine: Child,
+    keys: ChildStdin,
     output: BufReader<std::process::ChildStdout>,
 }
 
@@ -60,18 +61,30 @@ impl Guest {
             .spawn()
             .expect("the runner starts");
         let output = BufReader::new(machine.stdout.take().expect("piped"));
-        Guest { machine, output }
+        let keys = machine.stdin.take().expect("piped");
+        Guest {
+            machine,
+            keys,
+            output,
+        }
     }
 
-    /// Reads until a line contains `text`; the runner's time limit ends a wait for what never comes.
-    pub(crate) fn says(&mut self, text: &str) {
+    /// Types a command at the prompt.
+    pub(crate) fn types(&mut self, command: &str) {
+        self.keys
+            .write_all(format!("{command}\n").as_bytes())
+            .expect("the guest runs");
+    }
+
+    /// Reads until a line contains `text` and returns all of it; the runner's time limit ends a wait for what never comes.
+    pub(crate) fn says(&mut self, text: &str) -> String {
         let mut seen = String::new();
         loop {
             let from = seen.len();
             let n = self.output.read_line(&mut seen).expect("text");
             assert!(n > 0, "{text:?} never appeared in:\n{seen}");
             if seen[from..].contains(text) {
-                return;
+                return seen;
             }
         }
     }

@@ -81,6 +81,8 @@ mod tcp;
 mod tcp_state;
 #[cfg(all(test, not(loom)))]
 mod tests;
+#[cfg(any(target_os = "none", all(test, not(loom))))]
+mod tokens;
 #[cfg(not(loom))]
 mod turn;
 #[cfg(not(loom))]

@@ -13,13 +13,16 @@ use super::{
     addr::destination,
     listen::search,
     poll::{Mode, PollDesc},
-    stack,
+    stack::{self, Stack},
     turn::Turn,
 };
 use crate::{
     shim::{AtomicBool, Ordering},
     time::{Duration, Instant, Timer, deadline},
 };
+
+/// Of packets, unless told otherwise.
+pub(super) const TTL: u8 = 64;
 
 /// What the handles of one connection share.
 pub(super) struct Conn {
@@ -55,7 +58,7 @@ impl Conn {
     }
 
     /// Runs `f` under the stack's lock unless the connection is closed.
-    fn with<R>(&self, f: impl FnOnce(&mut stack::Stack, u32) -> Result<R, Error>) -> Result<R, Error> {
+    fn with<R>(&self, f: impl FnOnce(&mut Stack, u32) -> Result<R, Error>) -> Result<R, Error> {
         stack::with(|s| {
             if self.released.load(Ordering::Relaxed) {
                 return Err(Error::Closed);
@@ -76,6 +79,15 @@ impl Conn {
     }
 
     fn read(&self, buf: &mut [u8]) -> Result<usize, Error> {
+        self.receive(buf, Stack::recv)
+    }
+
+    /// Reads, or looks at what there is to read.
+    fn receive(
+        &self,
+        buf: &mut [u8],
+        how: impl Fn(&mut Stack, u32, &mut [u8]) -> Result<Option<usize>, Error>,
+    ) -> Result<usize, Error> {
         let _turn = self.reading.take();
         loop {
             self.pd.check(Mode::Read)?;
@@ -84,7 +96,7 @@ impl Conn {
             }
             let got = self.with(|s, id| match self.deaf.load(Ordering::Relaxed) {
                 true => Ok(Some(0)),
-                false => s.recv(id, buf),
+                false => how(s, id, buf),
             })?;
             if let Some(n) = got {
                 return Ok(n);
@@ -285,6 +297,26 @@ impl TcpStream {
     /// ```
     pub fn read(&self, buf: &mut [u8]) -> Result<usize, Error> {
         self.conn.read(buf)
+    }
+
+    /// As [`read`](Self::read), but what was read stays the next to be read.
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// ```
+    /// use burrow::net::{TcpListener, TcpStream};
+    /// let l = TcpListener::bind("127.0.0.1:0").unwrap();
+    /// let conn = TcpStream::connect(l.local_addr()).unwrap();
+    /// conn.write_all(b"GET /").unwrap();
+    /// let (server, _) = l.accept().unwrap();
+    /// let mut word = [0; 3];
+    /// assert_eq!((server.peek(&mut word), &word), (Ok(3), b"GET"));
+    /// let mut all = [0; 8];
+    /// assert_eq!(server.read(&mut all), Ok(5));
+    /// ```
+    pub fn peek(&self, buf: &mut [u8]) -> Result<usize, Error> {
+        self.conn.receive(buf, Stack::peek)
     }
 
     /// Reads until `buf` is full or the stream ends; returns how much there was.
@@ -526,6 +558,52 @@ impl TcpStream {
             s.keep_alive(id, every);
             Ok(())
         })
+    }
+
+    /// How many routers a packet may pass (64 at first).
+    ///
+    /// # Errors
+    /// [`Error::InvalidAddr`] for 0, [`Error::Closed`].
+    ///
+    /// ```
+    /// use burrow::net::{Error, TcpListener, TcpStream};
+    /// let l = TcpListener::bind("127.0.0.1:0").unwrap();
+    /// let conn = TcpStream::connect(l.local_addr()).unwrap();
+    /// assert_eq!((conn.ttl(), conn.set_ttl(3), conn.ttl()), (Ok(64), Ok(()), Ok(3)));
+    /// assert_eq!(conn.set_ttl(0), Err(Error::InvalidAddr));
+    /// ```
+    pub fn set_ttl(&self, ttl: u8) -> Result<(), Error> {
+        if ttl == 0 {
+            return Err(Error::InvalidAddr);
+        }
+        self.conn.with(|s, id| {
+            s.sock(id).tcp().set_hop_limit(Some(ttl));
+            Ok(())
+        })
+    }
+
+    /// See [`set_ttl`](Self::set_ttl).
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn ttl(&self) -> Result<u8, Error> {
+        self.conn
+            .with(|s, id| Ok(s.sock(id).tcp().hop_limit().unwrap_or(TTL)))
+    }
+
+    /// Why the connection failed, if it did: what writes say, and reads once all is read. It stays so.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    ///
+    /// ```
+    /// use burrow::net::{TcpListener, TcpStream};
+    /// let l = TcpListener::bind("127.0.0.1:0").unwrap();
+    /// let conn = TcpStream::connect(l.local_addr()).unwrap();
+    /// assert_eq!(conn.take_error(), Ok(None));
+    /// ```
+    pub fn take_error(&self) -> Result<Option<Error>, Error> {
+        self.conn.with(|s, id| Ok(s.connection(id).error))
     }
 
     /// This side's address.

@@ -421,6 +421,15 @@ impl Stack {
         }
     }
 
+    /// As `recv`, but takes nothing.
+    pub(super) fn peek(&mut self, id: u32, buf: &mut [u8]) -> Result<Option<usize>, Error> {
+        let s = self.sock(id).tcp();
+        match s.can_recv() {
+            true => s.peek_slice(buf).map(Some).map_err(|_| Error::Closed),
+            false => self.recv(id, &mut []),
+        }
+    }
+
     /// Hands over what fits. `Ok(None)`: nothing does now.
     pub(super) fn send(&mut self, id: u32, buf: &[u8]) -> Result<Option<usize>, Error> {
         match self.sock(id).tcp().send_slice(buf) {

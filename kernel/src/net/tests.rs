@@ -110,6 +110,39 @@ fn half_close_and_end() {
 }
 
 #[test]
+fn peek_keeps_what_it_shows() {
+    let (a, b) = pair();
+    let waiting = b.clone();
+    let h = spawn(move || waiting.peek(&mut [0; 3]));
+    a.write_all(b"word").unwrap();
+    assert!((1..=3).contains(&h.join().unwrap().unwrap()));
+    let mut all = [0; 8];
+    assert_eq!(
+        (b.peek(&mut all), b.read(&mut all), &all[..4]),
+        (Ok(4), Ok(4), &b"word"[..])
+    );
+    drop(a);
+    assert_eq!((b.peek(&mut all), b.peek(&mut all)), (Ok(0), Ok(0)));
+    b.set_read_deadline(Some(Instant::now()));
+    assert_eq!(b.peek(&mut all), Err(Error::TimedOut));
+    b.close().unwrap();
+    assert_eq!(b.peek(&mut all), Err(Error::Closed));
+}
+
+/// A connection that was reset says so, as often as it is asked.
+#[test]
+fn why_it_failed() {
+    let (a, b) = pair();
+    a.write_all(b"never read").unwrap();
+    drop(b);
+    while a.read(&mut [0; 8]).is_ok() {}
+    assert_eq!(
+        (a.take_error(), a.take_error()),
+        (Ok(Some(Error::Reset)), Ok(Some(Error::Reset)))
+    );
+}
+
+#[test]
 fn deadlines() {
     let (a, b) = pair();
     let begin = Instant::now();

@@ -10,7 +10,7 @@ use super::{
     listen::search,
     poll::{Mode, PollDesc},
     stack::{self, Stack},
-    tcp::at,
+    tcp::{TTL, at},
     turn::Turn,
     udp_state::{ROOM, Room, new_socket},
 };
@@ -283,6 +283,19 @@ impl UdpSocket {
             s.sock(id).udp().set_hop_limit(Some(ttl));
             Ok(())
         })
+    }
+
+    /// See [`set_ttl`](Self::set_ttl).
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    ///
+    /// ```
+    /// let s = burrow::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    /// assert_eq!((s.ttl(), s.set_ttl(1), s.ttl()), (Ok(64), Ok(()), Ok(1)));
+    /// ```
+    pub fn ttl(&self) -> Result<u8, Error> {
+        self.with(|s, id| Ok(s.sock(id).udp().hop_limit().unwrap_or(TTL)))
     }
 
     /// `recv_from` fails with [`Error::TimedOut`] from `when` on.

@@ -10,7 +10,7 @@ use virtio_drivers::transport::{
 
 use super::{
     super::link::Link,
-    VirtioLink,
+    STATUS_AT, VirtioLink,
     doorbell::Register,
     irq::{self, Ack},
 };
@@ -62,7 +62,9 @@ fn start(at: *mut u32, gsi: u32) -> Option<Box<dyn Link>> {
     }
     // SAFETY: QueueNotify, inside the slot.
     let notify = Register::Long(unsafe { at.add(0x50 / 4) });
-    let link = VirtioLink::new(transport, [notify; 2])?;
+    // SAFETY: the device's configuration, inside the slot.
+    let status = NonNull::new(unsafe { at.cast::<u8>().add(0x100 + STATUS_AT) }.cast());
+    let link = VirtioLink::new(transport, [notify; 2], status)?;
     let line = Line {
         gsi,
         active_low: false,

@@ -12,6 +12,9 @@
 //! the `fence(SeqCst)` before each look (StoreLoad; the device does the same in the other order). *Transmit*: used
 //! buffers are taken back only when few are left, which is also the only time the device is asked to interrupt for them.
 //!
+//! **The cable** is a bit in the device's configuration, read whenever somebody asks. Its interrupt is not used: frames
+//! to a link that is down are lost like others, and TCP sends again.
+//!
 //! No device is not an error: then there is just the loopback link.
 
 mod doorbell;
@@ -31,15 +34,21 @@ use hal::{BurrowHal, Dma};
 use smoltcp::phy::{DeviceCapabilities, Medium};
 use virtio_drivers::{Error, device::net::VirtIONetRaw, transport::Transport};
 
-use super::link::{Buffers, Link};
+use super::{
+    link::{Buffers, Link},
+    tokens::{self, Tokens},
+};
 
 /// Descriptors of each ring.
 const SIZE: usize = 128;
 /// Bytes of each buffer: an Ethernet frame, its VLAN tag, the device's header.
 const BUFFER: usize = 2048;
 const MTU: usize = 1514;
-/// A token that stands for no buffer.
-const NOBODY: u16 = u16::MAX;
+/// The feature of having a status field, and its bit for a cable.
+const HAS_STATUS: u64 = 1 << 16;
+const LINK_UP: u16 = 1;
+/// Where it is in the device's configuration, after the Ethernet address.
+const STATUS_AT: usize = 6;
 /// Fewer free buffers than this: take back those that were sent.
 const LOW: usize = SIZE / 4;
 
@@ -59,19 +68,22 @@ struct VirtioLink<T: Transport> {
     rx: Dma,
     tx: Dma,
     /// Which buffer a receive token stands for.
-    rx_of: [u16; SIZE],
-    tx_of: [u16; SIZE],
+    rx_of: Tokens<SIZE>,
+    tx_of: Tokens<SIZE>,
     /// Transmit buffers that are ours.
     tx_free: Vec<u16>,
     spare: Buffers,
+    /// The device's status field, if it has one.
+    status: Option<NonNull<u16>>,
 }
 
-// SAFETY: used under the stack's lock; the rings' memory belongs to no core.
+// SAFETY: used under the stack's lock; the rings' memory and the mapped status field belong to no core.
 unsafe impl<T: Transport> Send for VirtioLink<T> {}
 
 impl<T: Transport> VirtioLink<T> {
-    /// Starts the device and gives it all receive buffers.
-    fn new(transport: T, registers: [Register; 2]) -> Option<Self> {
+    /// Starts the device and gives it all receive buffers. `status`: where it says whether there is a cable.
+    fn new(mut transport: T, registers: [Register; 2], status: Option<NonNull<u16>>) -> Option<Self> {
+        let status = status.filter(|_| transport.read_device_features() & HAS_STATUS != 0);
         let (transport, doorbells) = doorbell::take_over(transport, registers)?;
         let net = VirtIONetRaw::new(transport).ok()?;
         let (rx, tx) = (Dma::new(SIZE * BUFFER)?, Dma::new(SIZE * BUFFER)?);
@@ -80,10 +92,11 @@ impl<T: Transport> VirtioLink<T> {
             doorbells,
             rx,
             tx,
-            rx_of: [NOBODY; SIZE],
-            tx_of: [NOBODY; SIZE],
+            rx_of: Tokens::new(),
+            tx_of: Tokens::new(),
             tx_free: (0..SIZE as u16).collect(),
             spare: Buffers::default(),
+            status,
         };
         for i in 0..SIZE as u16 {
             link.post(i);
@@ -98,14 +111,14 @@ impl<T: Transport> VirtioLink<T> {
         let buffer = unsafe { slice(&self.rx, i) };
         // SAFETY: as above; nobody touches it meanwhile.
         if let Ok(token) = unsafe { self.net.receive_begin(buffer) } {
-            self.rx_of[usize::from(token)] = i;
+            self.rx_of.give(token, i);
         }
     }
 
     /// Takes back transmit buffers that the device is done with.
     fn reap(&mut self) {
         while let Some(token) = self.net.poll_transmit() {
-            let Some(i) = redeem(&mut self.tx_of, token) else {
+            let Some(i) = self.tx_of.redeem(token) else {
                 return;
             };
             // SAFETY: the buffer that was given with this token; the device is done with it.
@@ -117,13 +130,6 @@ impl<T: Transport> VirtioLink<T> {
             self.tx_free.push(i); // never more than it held at first
         }
     }
-}
-
-/// The buffer that `token` stands for, once. A device that names one which it does not have (out of range, or twice) gets
-/// no further: its queue stands still, and nothing else is harmed.
-fn redeem(of: &mut [u16; SIZE], token: u16) -> Option<u16> {
-    let i = core::mem::replace(of.get_mut(usize::from(token))?, NOBODY);
-    (i != NOBODY).then_some(i)
 }
 
 /// Buffer `i` of `area`.
@@ -148,7 +154,7 @@ impl<T: Transport> Link for VirtioLink<T> {
         loop {
             fence(Ordering::SeqCst); // see the file head: partner of the device's between used index and used event
             let token = self.net.poll_receive()?;
-            let i = redeem(&mut self.rx_of, token)?;
+            let i = self.rx_of.redeem(token)?;
             // SAFETY: the buffer given with this token; the device is done with it.
             let buffer = unsafe { slice(&self.rx, i) };
             // SAFETY: as above.
@@ -158,7 +164,7 @@ impl<T: Transport> Link for VirtioLink<T> {
             }
             // A length from the device: trusted no further than the buffer.
             let frame = got.ok().and_then(|(header, len)| {
-                let bytes = buffer.get(header..header.checked_add(len)?)?;
+                let bytes = tokens::frame(buffer, header, len)?;
                 let mut frame = self.spare.take(bytes.len())?;
                 frame.copy_from_slice(bytes);
                 Some(frame)
@@ -195,7 +201,7 @@ impl<T: Transport> Link for VirtioLink<T> {
             sent = unsafe { self.net.transmit_begin(&buffer[..end]) }.ok();
         }
         match sent {
-            Some(token) => self.tx_of[usize::from(token)] = i,
+            Some(token) => self.tx_of.give(token, i),
             None => self.tx_free.push(i),
         }
         self.spare.keep(frame);
@@ -210,5 +216,11 @@ impl<T: Transport> Link for VirtioLink<T> {
 
     fn mac(&self) -> Option<[u8; 6]> {
         Some(self.net.mac_address())
+    }
+
+    fn is_up(&self) -> bool {
+        // SAFETY: inside the device's mapped configuration; reading it has no effect.
+        self.status
+            .is_none_or(|at| unsafe { at.read_volatile() } & LINK_UP != 0)
     }
 }

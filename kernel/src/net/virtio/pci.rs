@@ -18,7 +18,7 @@ use virtio_drivers::{
 
 use super::{
     super::link::Link,
-    VirtioLink,
+    STATUS_AT, VirtioLink,
     doorbell::Register,
     hal::BurrowHal,
     irq::{self, Ack},
@@ -35,6 +35,7 @@ const MSIX_CAP: u8 = 0x11;
 const COMMON: u8 = 1;
 const NOTIFY: u8 = 2;
 const ISR: u8 = 3;
+const DEVICE: u8 = 4;
 
 #[derive(Clone, Copy)]
 struct Ports;
@@ -100,7 +101,9 @@ fn start(root: &mut PciRoot<Ports>, d: DeviceFunction) -> Option<Box<dyn Link>> 
     root.set_command(d, command | Command::MEMORY_SPACE | Command::BUS_MASTER);
     let transport = PciTransport::new::<BurrowHal, _>(root, d).ok()?;
     let registers = [notify_register(root, d, 0)?, notify_register(root, d, 1)?];
-    let link = VirtioLink::new(transport, registers)?;
+    // SAFETY: inside the block.
+    let status = block(root, d, DEVICE, STATUS_AT + 2).map(|at| unsafe { at.add(STATUS_AT) }.cast());
+    let link = VirtioLink::new(transport, registers, status)?;
     if !use_messages(root, d) && !use_line(root, d) {
         crate::println!("net: {d}: no interrupt");
         return None;
