@@ -1,6 +1,7 @@
 //! The HTTP server as a host sees it: curl, Python, raw sockets, and many connections at a time.
 
 #[path = "support/guest.rs"]
+#[expect(dead_code, reason = "nobody types here")]
 mod guest;
 
 use std::{

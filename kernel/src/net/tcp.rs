@@ -586,6 +586,15 @@ impl TcpStream {
     ///
     /// # Errors
     /// [`Error::Closed`].
+    ///
+    /// ```
+    /// use burrow::net::{Error, TcpListener, TcpStream};
+    /// let l = TcpListener::bind("127.0.0.1:0").unwrap();
+    /// let conn = TcpStream::connect(l.local_addr()).unwrap();
+    /// assert_eq!(conn.ttl(), Ok(64));
+    /// conn.close().unwrap();
+    /// assert_eq!(conn.ttl(), Err(Error::Closed));
+    /// ```
     pub fn ttl(&self) -> Result<u8, Error> {
         self.conn
             .with(|s, id| Ok(s.sock(id).tcp().hop_limit().unwrap_or(TTL)))
