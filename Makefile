@@ -64,8 +64,11 @@ test-host: setup ## tests that need no machine: unit tests, doc examples, loom m
 	@$(HOST_TEST)host -p burrow --doc $(T)
 	@export RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=$${LOOM_MAX_PREEMPTIONS:-3}; $(HOST_TEST)loom -p burrow --lib --release loom_
 
-fuzz: setup ## a million damaged frames through the network stack, on the host (N=frames)
-	@FUZZ=$(or $(N),1000000) $(HOST_TEST)host -p burrow --lib --release net::wire_tests::fuzz
+# LLVM's own pass: a counter for each edge, which the fuzzer reads.
+COVERAGE = -C passes=sancov-module -C llvm-args=-sanitizer-coverage-level=3 -C llvm-args=-sanitizer-coverage-inline-8bit-counters
+
+fuzz: setup ## a million damaged frames through the network stack, on the host, guided by coverage (N=frames)
+	@export RUSTFLAGS="--cfg guided $(COVERAGE)" FUZZ=$(or $(N),1000000); $(HOST_TEST)fuzz -p burrow --lib --release net::wire_tests::fuzz -- --nocapture
 
 test-runner: setup ## the test runner, tested with kernels that hang, reset, exit early, …
 	@tools/setup clients

@@ -34,6 +34,8 @@ mod alarm;
 mod bell;
 #[cfg(not(loom))]
 mod buffers;
+#[cfg(all(test, not(loom)))]
+mod coverage;
 #[cfg(not(loom))]
 mod deadlines;
 #[cfg(not(loom))]

@@ -5,8 +5,9 @@
 //! splices; half of the results get right checksums again, or nothing would come further than those. Stateful: sockets
 //! are opened, read, written and closed meanwhile, and time passes.
 //!
-//! `make fuzz` does a million frames; `FUZZ=n` another number. Not guided by coverage: cargo-fuzz needs libFuzzer's
-//! runtime, which is no part of the pinned toolchain.
+//! `make fuzz` does a million frames (`FUZZ=n` another number) and is guided by coverage: a damaged frame that took a way
+//! through the program that none before it took is kept and damaged further (`coverage`). Refused: cargo-fuzz; libFuzzer's
+//! runtime is no part of the pinned toolchain, and this loop needs only the counters.
 #![forbid(unsafe_code)]
 
 use smoltcp::{
@@ -20,6 +21,7 @@ use smoltcp::{
 
 use super::{
     super::{
+        coverage::Coverage,
         dns,
         nic::Origin,
         round::Wakes,
@@ -30,6 +32,8 @@ use super::{
 
 const DEFAULT: u64 = 100_000;
 const CORPUS: usize = 400;
+/// Frames kept because they did something new.
+const KEPT: usize = 10_000;
 const IP6: Ipv6Address = Ipv6Address::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
 const OUR_IP6: Ipv6Address = Ipv6Address::new(0xfe80, 0, 0, 0, 0, 0, 0, 2);
 
@@ -172,8 +176,14 @@ fn fix(frame: &mut [u8]) {
     }
 }
 
-fn mutate(x: &mut Random, corpus: &[Vec<u8>]) -> Vec<u8> {
-    let mut f = corpus[x.below(corpus.len())].clone();
+/// One of `corpus` or of `kept`, damaged.
+fn mutate(x: &mut Random, corpus: &[Vec<u8>], kept: &[Vec<u8>]) -> Vec<u8> {
+    let from = if kept.is_empty() || x.below(2) == 0 {
+        corpus
+    } else {
+        kept
+    };
+    let mut f = from[x.below(from.len())].clone();
     for _ in 0..x.below(5) {
         let at = x.below(f.len());
         match x.below(8) {
@@ -257,12 +267,19 @@ fn frames_of_all_kinds_damaged_in_all_ways() {
     let (mut corpus, mut x) = (sound.clone(), Random(0x2545_f491_4f6c_dd1d));
     let (mut conns, mut opened, mut buf): (Vec<u32>, _, _) = (Vec::new(), 0u64, [0; 512]);
     let mut wakes = Wakes::new();
+    let (mut coverage, mut kept) = (Coverage::default(), Vec::new());
     for i in 0..number {
-        let frame = mutate(&mut x, &corpus);
+        let frame = mutate(&mut x, &corpus, &kept);
+        if i % 16 == 1 {
+            coverage.news(); // what was done besides is no merit of this frame's
+        }
         let now = r.now;
         r.s.now = now;
         r.s.ingress(r.nic, &frame, now, &mut wakes);
         wakes.clear();
+        if coverage.news() && kept.len() < KEPT {
+            kept.push(frame);
+        }
         if i % 256 == 0 {
             // No lease, or a forged one: an address all the same, and a neighbor.
             let ip = Some("10.7.0.1/24".parse().unwrap());
@@ -312,6 +329,12 @@ fn frames_of_all_kinds_damaged_in_all_ways() {
         opened > number / 10_000,
         "{opened} connections: it stays at the surface"
     );
+    println!(
+        "{number} frames, {opened} connections, {} edges, {} frames kept",
+        coverage.edges(),
+        kept.len()
+    );
+    assert!(cfg!(not(guided)) || kept.len() > 100, "the counters do not count");
     // Still alive: a client is served.
     for id in conns {
         r.s.release(id);
