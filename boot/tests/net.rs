@@ -137,6 +137,63 @@ fn datagrams() {
     }
 }
 
+/// Two people of the host chat; each hears who comes, what the other says, and who goes.
+#[test]
+fn people_chat() {
+    let _one = ONE.lock().unwrap_or_else(|e| e.into_inner());
+    let port = free_port();
+    let mut guest = Guest::boot(
+        "chat_server",
+        &format!("{port}:7777"),
+        &["--smp", "2", "--opts", "serve"],
+    );
+    guest.says("serving on port 7777");
+    // QEMU accepts before the guest has an address.
+    let enter = |name: &str| {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            assert!(Instant::now() < end, "nobody asks for {name}'s name");
+            if let Ok(s) = TcpStream::connect(("127.0.0.1", port)) {
+                s.set_read_timeout(Some(Duration::from_secs(10)))
+                    .expect("a socket");
+                let mut lines = BufReader::new(s);
+                let mut line = String::new();
+                if lines.read_line(&mut line).is_ok() && line == "your name?\n" {
+                    lines
+                        .get_mut()
+                        .set_read_timeout(Some(PATIENCE))
+                        .expect("a socket");
+                    writeln!(lines.get_mut(), "{name}").expect("open");
+                    return lines;
+                }
+            }
+        }
+    };
+    let hears = |who: &mut BufReader<TcpStream>, what: &str| {
+        let mut line = String::new();
+        who.read_line(&mut line).expect("a line");
+        assert_eq!(line.trim_end(), what);
+    };
+    let mut ann = enter("ann");
+    hears(&mut ann, "* ann is here");
+    let mut bob = enter("bob");
+    for who in [&mut ann, &mut bob] {
+        hears(who, "* bob is here");
+    }
+    for i in 0..50 {
+        writeln!(ann.get_mut(), "question {i}").expect("open");
+        for who in [&mut ann, &mut bob] {
+            hears(who, &format!("ann: question {i}"));
+        }
+        writeln!(bob.get_mut(), "answer {i}").expect("open");
+        for who in [&mut ann, &mut bob] {
+            hears(who, &format!("bob: answer {i}"));
+        }
+    }
+    drop(bob);
+    hears(&mut ann, "* bob has left");
+}
+
 /// The guest opens the connection: it asks for an address by DHCP, then for the gateway's by ARP.
 #[test]
 fn the_guest_dials_out() {
