@@ -34,9 +34,9 @@ help: ## this list
 	@echo "  SEED=7 DET=1         the seed of all randomness; deterministic virtual time"
 	@echo "  ICOUNT=1             count instructions (bench);  TIMEOUT=secs wall-clock limit"
 	@echo "  NET=1                a network device; 127.0.0.1:8080 leads to guest port 80 (NET=7007:7,udp:7007:7)"
+	@echo "                       the default kernel has one unless NET=0"
 	@echo "                       NET=1+none: two devices; listen:PORT and connect:PORT join two guests"
 	@echo "  PCAP=file            write every frame there, for wireshark;  MONITOR=path QEMU's monitor"
-	@echo "                       the default kernel has one unless NET=0"
 	@echo "  N=20 MINUTES=3       soak: number of runs, minutes of stress in each"
 
 setup: ## install what is missing: toolchain parts, QEMU, a C linker

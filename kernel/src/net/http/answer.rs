@@ -97,26 +97,71 @@ pub struct Response {
 
 impl Response {
     /// The status code.
+    ///
+    /// ```
+    /// use burrow::net::http::Client;
+    /// # use burrow::net::http::{Request, ResponseWriter, example::serve};
+    /// # let server = serve(|w: &mut ResponseWriter, r: &mut Request| { _ = r; w.text("hello") });
+    /// # let url = server.url();
+    /// let answer = Client::new().get(url).unwrap();
+    /// assert_eq!(answer.status(), 200);
+    /// ```
     pub fn status(&self) -> u16 {
         self.head.status
     }
 
     /// Is the status 200 to 299?
+    ///
+    /// ```
+    /// use burrow::net::http::Client;
+    /// # use burrow::net::http::{Request, ResponseWriter, example::serve};
+    /// # let server = serve(|w: &mut ResponseWriter, r: &mut Request| { _ = r; w.text("hello") });
+    /// # let url = server.url();
+    /// let answer = Client::new().get(url).unwrap();
+    /// assert!(answer.is_success());
+    /// ```
     pub fn is_success(&self) -> bool {
         self.head.status / 100 == 2
     }
 
     /// The first value of a header.
+    ///
+    /// ```
+    /// use burrow::net::http::Client;
+    /// # use burrow::net::http::{Request, ResponseWriter, example::serve};
+    /// # let server = serve(|w: &mut ResponseWriter, r: &mut Request| { _ = r; w.text("hello") });
+    /// # let url = server.url();
+    /// let answer = Client::new().get(url).unwrap();
+    /// assert_eq!(answer.header("content-type"), Some("text/plain; charset=utf-8"));
+    /// ```
     pub fn header(&self, name: &str) -> Option<&str> {
         self.head.headers.get(name)
     }
 
     /// All headers.
+    ///
+    /// ```
+    /// use burrow::net::http::Client;
+    /// # use burrow::net::http::{Request, ResponseWriter, example::serve};
+    /// # let server = serve(|w: &mut ResponseWriter, r: &mut Request| { _ = r; w.text("hello") });
+    /// # let url = server.url();
+    /// let answer = Client::new().get(url).unwrap();
+    /// assert!(answer.headers().contains("date"));
+    /// ```
     pub fn headers(&self) -> &Headers {
         &self.head.headers
     }
 
     /// Bytes of the body, if the server said.
+    ///
+    /// ```
+    /// use burrow::net::http::Client;
+    /// # use burrow::net::http::{Request, ResponseWriter, example::serve};
+    /// # let server = serve(|w: &mut ResponseWriter, r: &mut Request| { _ = r; w.text("hello") });
+    /// # let url = server.url();
+    /// let answer = Client::new().get(url).unwrap();
+    /// assert_eq!(answer.content_length(), Some(5));
+    /// ```
     pub fn content_length(&self) -> Option<u64> {
         match self.head.framing {
             Framing::Empty => Some(0),
@@ -129,6 +174,22 @@ impl Response {
     ///
     /// # Errors
     /// [`Error::TimedOut`], [`Error::UnexpectedEnd`], [`Error::Malformed`], or the connection's failure.
+    ///
+    /// ```
+    /// use burrow::net::http::Client;
+    /// # use burrow::net::http::{Request, ResponseWriter, example::serve};
+    /// # let server = serve(|w: &mut ResponseWriter, r: &mut Request| { _ = r; w.text("hello") });
+    /// # let url = server.url();
+    /// let mut answer = Client::new().get(url).unwrap();
+    /// let (mut buf, mut sum) = ([0; 2], 0);
+    /// loop {
+    ///     match answer.read(&mut buf).unwrap() {
+    ///         0 => break,
+    ///         n => sum += n,
+    ///     }
+    /// }
+    /// assert_eq!(sum, 5);
+    /// ```
     pub fn read(&mut self, buf: &mut [u8]) -> Result<usize, Error> {
         let r = self.read_some(buf);
         if r.is_err() {
@@ -167,6 +228,16 @@ impl Response {
     ///
     /// # Errors
     /// [`Error::BodyTooLarge`] beyond the client's `max_body`, else as [`read`](Self::read).
+    ///
+    /// ```
+    /// use burrow::net::http::Client;
+    /// # use burrow::net::http::{Request, ResponseWriter, example::serve};
+    /// # let server = serve(|w: &mut ResponseWriter, r: &mut Request| { _ = r; w.text("hello") });
+    /// # let url = server.url();
+    /// let mut answer = Client::new().get(url).unwrap();
+    /// assert_eq!(answer.read(&mut [0; 2]), Ok(2));
+    /// assert_eq!(answer.bytes().unwrap(), b"llo");
+    /// ```
     pub fn bytes(&mut self) -> Result<Vec<u8>, Error> {
         if matches!(self.body, Body::Length(n) if n > self.max_body) {
             self.conn = None;
@@ -193,6 +264,15 @@ impl Response {
     ///
     /// # Errors
     /// [`Error::NotText`], else as [`bytes`](Self::bytes).
+    ///
+    /// ```
+    /// use burrow::net::http::Client;
+    /// # use burrow::net::http::{Request, ResponseWriter, example::serve};
+    /// # let server = serve(|w: &mut ResponseWriter, r: &mut Request| { _ = r; _ = w.write(b"J\xfcrgen") });
+    /// # let url = server.url();
+    /// let mut answer = Client::new().get(url).unwrap();
+    /// assert_eq!(answer.text(), Err(burrow::net::http::Error::NotText)); // Latin-1
+    /// ```
     pub fn text(&mut self) -> Result<String, Error> {
         String::from_utf8(self.bytes()?).map_err(|_| Error::NotText)
     }

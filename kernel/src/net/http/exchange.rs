@@ -34,6 +34,17 @@ enum Payload<'a> {
 }
 
 /// A request that is being put together: [`Client::request`].
+///
+/// ```
+/// use burrow::net::http::Client;
+/// # use burrow::net::http::{Request, ResponseWriter, example::serve};
+/// # let server = serve(|w: &mut ResponseWriter, r: &mut Request| { let body = r.read_to_end().unwrap(); _ = w.write(&body) });
+/// # let url = server.url();
+/// use burrow::net::http::Method;
+/// let client = Client::new();
+/// let request = client.request(Method::Put, url).header("Content-Type", "text/plain").body(b"hello");
+/// assert_eq!(request.send().unwrap().text().unwrap(), "hello");
+/// ```
 pub struct RequestBuilder<'a> {
     client: &'a Client,
     method: Method,
@@ -58,6 +69,18 @@ impl<'a> RequestBuilder<'a> {
     }
 
     /// Sets a header. One that must not be sent makes `send` fail. Lengths and encodings are not the caller's.
+    ///
+    /// ```
+    /// use burrow::net::http::Client;
+    /// # use burrow::net::http::{Request, ResponseWriter, example::serve};
+    /// # let server = serve(|w: &mut ResponseWriter, r: &mut Request| w.text(r.header("Accept").unwrap()));
+    /// # let url = server.url();
+    /// use burrow::net::http::{Error, Method};
+    /// let client = Client::new();
+    /// let mut answer = client.request(Method::Get, url).header("Accept", "text/html").send().unwrap();
+    /// assert_eq!(answer.text().unwrap(), "text/html");
+    /// assert_eq!(client.request(Method::Get, url).header("Accept", "a\nb").send().unwrap_err(), Error::BadHeader);
+    /// ```
     #[must_use]
     pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
         let ours = ["content-length", "transfer-encoding"];
@@ -70,6 +93,16 @@ impl<'a> RequestBuilder<'a> {
     }
 
     /// Sets the body.
+    ///
+    /// ```
+    /// use burrow::net::http::Client;
+    /// # use burrow::net::http::{Request, ResponseWriter, example::serve};
+    /// # let server = serve(|w: &mut ResponseWriter, r: &mut Request| { let body = r.read_to_end().unwrap(); _ = w.write(&body) });
+    /// # let url = server.url();
+    /// use burrow::net::http::Method;
+    /// let mut answer = Client::new().request(Method::Patch, url).body(b"hello").send().unwrap();
+    /// assert_eq!(answer.text().unwrap(), "hello");
+    /// ```
     #[must_use]
     pub fn body(mut self, bytes: &'a [u8]) -> Self {
         self.payload = Payload::Bytes(bytes);
@@ -78,6 +111,23 @@ impl<'a> RequestBuilder<'a> {
 
     /// Streams the body from `read`, which is called until it returns 0: with its length, if that is known, else in
     /// chunks. Such a request is not repeated, and redirects that would have to are returned as they are.
+    ///
+    /// ```
+    /// use burrow::net::http::Client;
+    /// # use burrow::net::http::{Request, ResponseWriter, example::serve};
+    /// # let server = serve(|w: &mut ResponseWriter, r: &mut Request| { let body = r.read_to_end().unwrap(); _ = w.write(&body) });
+    /// # let url = server.url();
+    /// use burrow::net::http::Method;
+    /// let mut left = 3;
+    /// let mut source = |buf: &mut [u8]| {
+    ///     left -= 1;
+    ///     let piece: &[u8] = if left > 0 { b"piece " } else { b"" };
+    ///     buf[..piece.len()].copy_from_slice(piece);
+    ///     Ok(piece.len())
+    /// };
+    /// let mut answer = Client::new().request(Method::Post, url).body_from(None, &mut source).send().unwrap();
+    /// assert_eq!(answer.text().unwrap(), "piece piece ");
+    /// ```
     #[must_use]
     pub fn body_from(mut self, length: Option<u64>, read: Source<'a>) -> Self {
         self.payload = Payload::Stream(length, read);
@@ -85,6 +135,17 @@ impl<'a> RequestBuilder<'a> {
     }
 
     /// The whole exchange, reading the response's body included, ends by then with [`Error::TimedOut`].
+    ///
+    /// ```
+    /// use burrow::net::http::Client;
+    /// # use burrow::net::http::{Request, ResponseWriter, example::serve};
+    /// # let server = serve(|w: &mut ResponseWriter, r: &mut Request| _ = (w, r.context().done().recv()));
+    /// # let url = server.url();
+    /// use burrow::{net::http::{Error, Method}, time::{Duration, Instant}};
+    /// let soon = Instant::now() + Duration::from_millis(10);
+    /// let client = Client::new();
+    /// assert_eq!(client.request(Method::Get, url).deadline(soon).send().unwrap_err(), Error::TimedOut);
+    /// ```
     #[must_use]
     pub fn deadline(mut self, at: Instant) -> Self {
         self.due = Some(at);
@@ -97,6 +158,17 @@ impl<'a> RequestBuilder<'a> {
     /// # Errors
     /// [`Error::BadUrl`], [`Error::BadHeader`], [`Error::TimedOut`], [`Error::TooManyRedirects`], [`Error::Malformed`],
     /// or the connection's failure.
+    ///
+    /// ```
+    /// use burrow::net::http::Client;
+    /// # use burrow::net::http::{Request, ResponseWriter, example::serve};
+    /// # let server = serve(|w: &mut ResponseWriter, r: &mut Request| { _ = r; w.error(500, "no") });
+    /// # let url = server.url();
+    /// use burrow::net::http::{Error, Method};
+    /// let client = Client::new();
+    /// assert_eq!(client.request(Method::Get, url).send().unwrap().status(), 500); // not an error
+    /// assert!(client.request(Method::Get, "gopher://localhost").send().is_err());
+    /// ```
     pub fn send(mut self) -> Result<Response, Error> {
         if let Some(e) = self.bad {
             return Err(e.into());

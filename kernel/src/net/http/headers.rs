@@ -12,6 +12,12 @@ use super::method::is_token_byte;
 
 /// A header that must not be sent: its name is no token, or its value has a control character. A line break in a value
 /// would let whoever chose the value write headers and bodies of his own.
+///
+/// ```
+/// use burrow::net::http::{BadHeader, Headers};
+/// assert_eq!(Headers::new().set("Location", "/\r\nSet-Cookie: evil=1"), Err(BadHeader));
+/// assert_eq!(Headers::new().set("no token", "x"), Err(BadHeader));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct BadHeader;
 
@@ -50,6 +56,10 @@ pub struct Headers {
 
 impl Headers {
     /// None yet.
+    ///
+    /// ```
+    /// assert!(burrow::net::http::Headers::new().is_empty());
+    /// ```
     pub const fn new() -> Self {
         Headers {
             text: Vec::new(),
@@ -58,16 +68,37 @@ impl Headers {
     }
 
     /// How many there are.
+    ///
+    /// ```
+    /// let mut h = burrow::net::http::Headers::new();
+    /// h.append("Set-Cookie", "a=1").unwrap();
+    /// h.append("Set-Cookie", "b=2").unwrap();
+    /// assert_eq!(h.len(), 2);
+    /// ```
     pub fn len(&self) -> usize {
         self.spans.len()
     }
 
     /// Are there none?
+    ///
+    /// ```
+    /// let mut h = burrow::net::http::Headers::new();
+    /// assert!(h.is_empty());
+    /// h.set("Host", "example.com").unwrap();
+    /// assert!(!h.is_empty());
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.spans.is_empty()
     }
 
     /// Removes all.
+    ///
+    /// ```
+    /// let mut h = burrow::net::http::Headers::new();
+    /// h.set("Host", "example.com").unwrap();
+    /// h.clear();
+    /// assert_eq!((h.len(), h.get("Host")), (0, None));
+    /// ```
     pub fn clear(&mut self) {
         self.text.clear();
         self.spans.clear();
@@ -89,11 +120,24 @@ impl Headers {
     }
 
     /// The first value of `name`; `None` also if it is not UTF-8.
+    ///
+    /// ```
+    /// let mut h = burrow::net::http::Headers::new();
+    /// h.set("Content-Type", "text/plain").unwrap();
+    /// assert_eq!(h.get("content-type"), Some("text/plain"));
+    /// assert_eq!(h.get("host"), None);
+    /// ```
     pub fn get(&self, name: &str) -> Option<&str> {
         core::str::from_utf8(self.get_bytes(name)?).ok()
     }
 
     /// The first value of `name`, whatever bytes it has.
+    ///
+    /// ```
+    /// let mut h = burrow::net::http::Headers::new();
+    /// h.set("X-Name", b"J\xfcrgen").unwrap(); // Latin-1
+    /// assert_eq!((h.get("X-Name"), h.get_bytes("X-Name")), (None, Some(&b"J\xfcrgen"[..])));
+    /// ```
     pub fn get_bytes(&self, name: &str) -> Option<&[u8]> {
         let wanted = |s: &&Span| {
             usize::from(s.name) == name.len() && self.name_of(**s).eq_ignore_ascii_case(name.as_bytes())
@@ -102,11 +146,24 @@ impl Headers {
     }
 
     /// All values of `name` that are UTF-8, in order.
+    ///
+    /// ```
+    /// let mut h = burrow::net::http::Headers::new();
+    /// h.append("Set-Cookie", "a=1").unwrap();
+    /// h.append("Set-Cookie", "b=2").unwrap();
+    /// assert_eq!(h.get_all("set-cookie").collect::<Vec<_>>(), ["a=1", "b=2"]);
+    /// ```
     pub fn get_all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> + 'a {
         self.find(name).filter_map(|v| core::str::from_utf8(v).ok())
     }
 
     /// Is there one of this name?
+    ///
+    /// ```
+    /// let mut h = burrow::net::http::Headers::new();
+    /// h.set("Host", "example.com").unwrap();
+    /// assert!(h.contains("HOST") && !h.contains("Date"));
+    /// ```
     pub fn contains(&self, name: &str) -> bool {
         self.get_bytes(name).is_some()
     }
@@ -124,6 +181,13 @@ impl Headers {
     }
 
     /// Name and value of each, in order.
+    ///
+    /// ```
+    /// let mut h = burrow::net::http::Headers::new();
+    /// h.append("Host", "example.com").unwrap();
+    /// h.append("Accept", "*/*").unwrap();
+    /// assert_eq!(h.iter().map(|(name, _)| name).collect::<Vec<_>>(), ["Host", "Accept"]);
+    /// ```
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.spans.iter().map(|s| {
             let name = core::str::from_utf8(self.name_of(*s)).unwrap_or("");
@@ -135,6 +199,13 @@ impl Headers {
     ///
     /// # Errors
     /// [`BadHeader`]; nothing has changed then.
+    ///
+    /// ```
+    /// let mut h = burrow::net::http::Headers::new();
+    /// h.set("Server", "one").unwrap();
+    /// h.set("server", "two").unwrap();
+    /// assert_eq!(h.get_all("Server").collect::<Vec<_>>(), ["two"]);
+    /// ```
     pub fn set(&mut self, name: &str, value: impl AsRef<[u8]>) -> Result<(), BadHeader> {
         let value = checked(name, value.as_ref())?;
         self.remove(name);
@@ -146,6 +217,14 @@ impl Headers {
     ///
     /// # Errors
     /// [`BadHeader`]; nothing has changed then.
+    ///
+    /// ```
+    /// let mut h = burrow::net::http::Headers::new();
+    /// h.append("Via", "one").unwrap();
+    /// h.append("Via", "two").unwrap();
+    /// assert_eq!(h.get_all("Via").count(), 2);
+    /// assert!(h.append("Via", "line\nbreak").is_err());
+    /// ```
     pub fn append(&mut self, name: &str, value: impl AsRef<[u8]>) -> Result<(), BadHeader> {
         let value = checked(name, value.as_ref())?;
         self.push(name.as_bytes(), value);
@@ -153,6 +232,13 @@ impl Headers {
     }
 
     /// Removes all values of `name`; was there one?
+    ///
+    /// ```
+    /// let mut h = burrow::net::http::Headers::new();
+    /// h.set("Server", "x").unwrap();
+    /// assert!(h.remove("server"));
+    /// assert!(!h.remove("server"));
+    /// ```
     pub fn remove(&mut self, name: &str) -> bool {
         let before = self.spans.len();
         let text = &self.text;

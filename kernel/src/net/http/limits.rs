@@ -50,6 +50,12 @@ impl Default for Limits {
 }
 
 /// A setting that makes no sense; says which.
+///
+/// ```
+/// use burrow::net::http::Server;
+/// let e = Server::builder().max_connections(0).build(|_w, _r| {}).unwrap_err();
+/// assert_eq!(e.to_string(), "http: max_connections: at least 1");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ConfigError(&'static str);
 
@@ -95,26 +101,85 @@ macro_rules! setters {
 impl Builder {
     setters! {
         /// Bytes of a request's line and headers together (64 to 1 MiB; 16 KiB).
+        ///
+        /// ```
+        /// use burrow::net::http::Server;
+        /// assert!(Server::builder().header_bytes(4096).build(|_w, _r| {}).is_ok());
+        /// assert!(Server::builder().header_bytes(1).build(|_w, _r| {}).is_err());
+        /// ```
         header_bytes: header_bytes: usize;
         /// Headers of a request (1 to 128; 100).
+        ///
+        /// ```
+        /// use burrow::net::http::Server;
+        /// assert!(Server::builder().max_headers(20).build(|_w, _r| {}).is_ok());
+        /// assert!(Server::builder().max_headers(1000).build(|_w, _r| {}).is_err());
+        /// ```
         max_headers: headers: usize;
         /// Bytes of a request's target (16 to 1 MiB; 8 KiB).
+        ///
+        /// ```
+        /// use burrow::net::http::Server;
+        /// assert!(Server::builder().max_uri(1024).build(|_w, _r| {}).is_ok());
+        /// assert!(Server::builder().max_uri(1).build(|_w, _r| {}).is_err());
+        /// ```
         max_uri: uri: usize;
         /// Bytes of a request's body (16 MiB). [`Request::limit_body`](super::Request::limit_body) lowers it for one.
+        ///
+        /// ```
+        /// use burrow::net::http::Server;
+        /// assert!(Server::builder().max_body(1 << 20).build(|_w, _r| {}).is_ok());
+        /// ```
         max_body: body: u64;
         /// From a request's first byte, or a new connection, to the end of its headers (10 s).
+        ///
+        /// ```
+        /// use burrow::{net::http::Server, time::Duration};
+        /// assert!(Server::builder().header_timeout(Duration::from_secs(5)).build(|_w, _r| {}).is_ok());
+        /// assert!(Server::builder().header_timeout(Duration::ZERO).build(|_w, _r| {}).is_err());
+        /// ```
         header_timeout: header_timeout: Duration;
         /// From the end of the headers to the end of the body (300 s).
+        ///
+        /// ```
+        /// use burrow::{net::http::Server, time::Duration};
+        /// assert!(Server::builder().body_timeout(Duration::from_secs(60)).build(|_w, _r| {}).is_ok());
+        /// assert!(Server::builder().body_timeout(Duration::ZERO).build(|_w, _r| {}).is_err());
+        /// ```
         body_timeout: body_timeout: Duration;
         /// Between requests (120 s).
+        ///
+        /// ```
+        /// use burrow::{net::http::Server, time::Duration};
+        /// assert!(Server::builder().idle_timeout(Duration::from_secs(30)).build(|_w, _r| {}).is_ok());
+        /// assert!(Server::builder().idle_timeout(Duration::ZERO).build(|_w, _r| {}).is_err());
+        /// ```
         idle_timeout: idle_timeout: Duration;
         /// How long a client may not take a byte of the response (30 s).
+        ///
+        /// ```
+        /// use burrow::{net::http::Server, time::Duration};
+        /// assert!(Server::builder().write_timeout(Duration::from_secs(10)).build(|_w, _r| {}).is_ok());
+        /// assert!(Server::builder().write_timeout(Duration::ZERO).build(|_w, _r| {}).is_err());
+        /// ```
         write_timeout: write_timeout: Duration;
         /// Connections at a time; more wait in the listener's backlog (16,384).
+        ///
+        /// ```
+        /// use burrow::net::http::Server;
+        /// assert!(Server::builder().max_connections(1000).build(|_w, _r| {}).is_ok());
+        /// assert!(Server::builder().max_connections(0).build(|_w, _r| {}).is_err());
+        /// ```
         max_connections: connections: usize;
     }
 
     /// Where the server reports panics of handlers; the console if not set. Called on the connection's goroutine.
+    ///
+    /// ```
+    /// use burrow::net::http::Server;
+    /// let server = Server::builder().log(|line| println!("my server: {line}")).build(|w, _r| w.text("hello"));
+    /// assert!(server.is_ok());
+    /// ```
     #[must_use]
     pub fn log(mut self, f: impl Fn(&str) + Send + Sync + 'static) -> Self {
         self.log = Some(Arc::new(f));
@@ -125,6 +190,12 @@ impl Builder {
     ///
     /// # Errors
     /// [`ConfigError`] if a setting makes no sense.
+    ///
+    /// ```
+    /// use burrow::net::http::Server;
+    /// let server = Server::builder().build(|w, r| w.text(r.path())).unwrap();
+    /// assert_eq!(server.local_addr(), None);
+    /// ```
     pub fn build<H: Fn(&mut super::ResponseWriter, &mut super::Request) + Send + Sync + 'static>(
         self,
         handler: H,
@@ -136,6 +207,11 @@ impl Builder {
     ///
     /// # Errors
     /// As there.
+    ///
+    /// ```
+    /// use burrow::net::http::{Router, Server};
+    /// assert!(Server::builder().build_handler(Router::new()).is_ok());
+    /// ```
     pub fn build_handler(self, handler: impl Handler) -> Result<Server, ConfigError> {
         self.check()?;
         let log = self
@@ -148,6 +224,13 @@ impl Builder {
     ///
     /// # Errors
     /// What is wrong with a setting, or with `at`.
+    ///
+    /// ```
+    /// use burrow::net::http::{Router, Server};
+    /// let server = Server::builder().bind("127.0.0.1:0", Router::new()).unwrap();
+    /// assert!(server.local_addr().is_some());
+    /// assert!(Server::builder().max_connections(0).bind("127.0.0.1:0", Router::new()).is_err());
+    /// ```
     pub fn bind(self, at: impl ToAddr, handler: impl Handler) -> Result<Server, String> {
         let text = |e: &dyn fmt::Display| alloc::format!("{e}");
         let server = self.build_handler(handler).map_err(|e| text(&e))?;

@@ -73,6 +73,12 @@ const KNOWN: [(&str, Method); 9] = [
 
 impl Method {
     /// The method called `name`; `None` if that is no token or longer than 15 bytes.
+    ///
+    /// ```
+    /// use burrow::net::http::Method;
+    /// assert_eq!(Method::parse("DELETE"), Some(Method::Delete));
+    /// assert_eq!(Method::parse("no token"), None);
+    /// ```
     pub fn parse(name: &str) -> Option<Method> {
         if let Some((_, m)) = KNOWN.iter().find(|(known, _)| *known == name) {
             return Some(*m);

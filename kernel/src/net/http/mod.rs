@@ -39,6 +39,8 @@ mod client;
 mod conn;
 mod date;
 mod error;
+#[doc(hidden)] // for the examples in the documentation
+pub mod example;
 mod exchange;
 mod head;
 mod headers;

@@ -23,6 +23,11 @@ use core::{cmp::Ordering, fmt};
 use super::{Method, url};
 
 /// Why a route cannot be registered.
+///
+/// ```
+/// let e = burrow::net::http::Router::new().on("GET nowhere", |_w, _r| {}).map(|_| ()).unwrap_err();
+/// println!("{e}");
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PatternError(pub(super) String);
 

@@ -31,6 +31,20 @@ pub(super) enum Continue {
 }
 
 /// A request on its way through a [`Handler`](super::Handler).
+///
+/// ```
+/// # use burrow::net::http::{Request, ResponseWriter, example::ask};
+/// fn handler(w: &mut ResponseWriter, r: &mut Request) {
+///     assert_eq!((r.path(), r.query(), r.target()), ("/a b", "x=1&y=2", "/a%20b?x=1&y=2"));
+///     assert_eq!(r.query_pairs().map(|(_, value)| value).collect::<Vec<_>>(), ["1", "2"]);
+///     assert_eq!((r.host(), r.minor_version(), r.headers().len()), ("example.com", 1, 3));
+///     assert_eq!((r.content_length(), r.pattern()), (Some(5), None));
+///     println!("{} asks {} at {}", r.peer_addr(), r.method(), r.local_addr());
+///     w.text("fine");
+/// }
+/// # let answer = ask(handler, "POST /a%20b?x=1&y=2", "hello").unwrap();
+/// assert!(answer.ends_with("fine"), "{answer}");
+/// ```
 pub struct Request {
     pub(super) stream: TcpStream,
     pub(super) limits: Arc<Limits>,
@@ -126,6 +140,17 @@ impl Request {
     }
 
     /// The first value of `name` in the query, decoded.
+    ///
+    /// ```
+    /// # use burrow::net::http::{Request, ResponseWriter, example::ask};
+    /// fn handler(w: &mut ResponseWriter, r: &mut Request) {
+    ///     assert_eq!(r.query_value("page").as_deref(), Some("2"));
+    ///     assert_eq!(r.query_value("size"), None);
+    ///     w.text(&r.query_value("q").unwrap());
+    /// }
+    /// # let answer = ask(handler, "GET /search?q=a+b&page=2", "").unwrap();
+    /// assert!(answer.ends_with("a b"), "{answer}");
+    /// ```
     pub fn query_value(&self, name: &str) -> Option<Cow<'_, str>> {
         self.query_pairs().find(|(n, _)| n == name).map(|(_, v)| v)
     }
@@ -136,6 +161,18 @@ impl Request {
     }
 
     /// What the route's `{name}` stands for, decoded. It may contain anything a path can, also an escaped slash.
+    ///
+    /// ```
+    /// use burrow::net::http::Router;
+    /// # use burrow::net::http::example::ask;
+    /// let mut router = Router::new();
+    /// router.on("/users/{id}/{rest...}", |w, r| {
+    ///     assert_eq!(r.path_value("nobody"), None);
+    ///     w.text(&format!("{} of {}", r.path_value("rest").unwrap(), r.path_value("id").unwrap()));
+    /// }).unwrap();
+    /// # let answer = ask(router, "GET /users/7/a/b", "").unwrap();
+    /// assert!(answer.ends_with("a/b of 7"), "{answer}");
+    /// ```
     pub fn path_value(&self, name: &str) -> Option<&str> {
         let at = self.route.as_ref()?.position(name)?;
         let end = *self.values.1.get(at)?;
@@ -149,6 +186,16 @@ impl Request {
     }
 
     /// The first value of a header.
+    ///
+    /// ```
+    /// # use burrow::net::http::{Request, ResponseWriter, example::ask};
+    /// fn handler(w: &mut ResponseWriter, r: &mut Request) {
+    ///     assert_eq!(r.header("no-such-header"), None);
+    ///     w.text(r.header("Host").unwrap());
+    /// }
+    /// # let answer = ask(handler, "GET /", "").unwrap();
+    /// assert!(answer.ends_with("example.com"), "{answer}");
+    /// ```
     pub fn header(&self, name: &str) -> Option<&str> {
         self.head.headers.get(name)
     }
@@ -189,6 +236,19 @@ impl Request {
 
     /// Lowers the limit on this request's body; more than the server's `max_body` it cannot become. What is read beyond
     /// it fails with [`Error::BodyTooLarge`].
+    ///
+    /// ```
+    /// # use burrow::net::http::{Request, ResponseWriter, example::ask};
+    /// fn handler(w: &mut ResponseWriter, r: &mut Request) {
+    ///     r.limit_body(3);
+    ///     match r.read_to_end() {
+    ///         Ok(_) => w.text("short enough"),
+    ///         Err(e) => w.error(413, &e.to_string()),
+    ///     }
+    /// }
+    /// # let answer = ask(handler, "POST /", "hello").unwrap();
+    /// assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    /// ```
     pub fn limit_body(&mut self, bytes: u64) {
         self.body_limit = bytes.min(self.limits.body);
     }
@@ -226,6 +286,23 @@ impl Request {
     /// # Errors
     /// [`Error::BodyTooLarge`], [`Error::TimedOut`], [`Error::Malformed`], [`Error::UnexpectedEnd`]. The handler may
     /// answer as it likes; if it does not, the client gets 413, 408 or 400. The connection ends afterwards.
+    ///
+    /// ```
+    /// # use burrow::net::http::{Request, ResponseWriter, example::ask};
+    /// fn handler(w: &mut ResponseWriter, r: &mut Request) {
+    ///     let (mut buf, mut sum) = ([0; 2], 0);
+    ///     loop {
+    ///         match r.read(&mut buf) {
+    ///             Ok(0) => break,
+    ///             Ok(n) => sum += n,
+    ///             Err(_) => return, // the client hears why
+    ///         }
+    ///     }
+    ///     w.text(&format!("{sum} bytes"));
+    /// }
+    /// # let answer = ask(handler, "POST /", "hello").unwrap();
+    /// assert!(answer.ends_with("5 bytes"), "{answer}");
+    /// ```
     pub fn read(&mut self, buf: &mut [u8]) -> Result<usize, Error> {
         if let Some(e) = self.body_error {
             return Err(e);
@@ -310,6 +387,17 @@ impl Request {
     ///
     /// # Errors
     /// As [`read`](Self::read); the limit on the body bounds the memory.
+    ///
+    /// ```
+    /// # use burrow::net::http::{Request, ResponseWriter, example::ask};
+    /// fn handler(w: &mut ResponseWriter, r: &mut Request) {
+    ///     if let Ok(body) = r.read_to_end() {
+    ///         w.text(&format!("{} bytes", body.len()));
+    ///     }
+    /// }
+    /// # let answer = ask(handler, "POST /", "hello").unwrap();
+    /// assert!(answer.ends_with("5 bytes"), "{answer}");
+    /// ```
     pub fn read_to_end(&mut self) -> Result<Vec<u8>, Error> {
         let mut out = Vec::new();
         let mut filled = 0;

@@ -25,6 +25,18 @@ pub(super) const BUFFERED: usize = 4096;
 
 /// What a [`Handler`](super::Handler) answers with. It writes to it (also through `embedded_io::Write` and `write!`) and
 /// returns.
+///
+/// ```
+/// # use burrow::net::http::{Request, ResponseWriter, example::ask};
+/// fn handler(w: &mut ResponseWriter, _: &mut Request) {
+///     use core::fmt::Write;
+///     w.header("Content-Type", "text/plain");
+///     assert!(w.headers().contains("content-type") && !w.is_started());
+///     let _ = write!(w, "{} and {}", 1, 2);
+/// }
+/// # let answer = ask(handler, "GET /", "").unwrap();
+/// assert!(answer.ends_with("1 and 2"), "{answer}");
+/// ```
 pub struct ResponseWriter {
     pub(super) out: Outbox,
     pub(super) body: Vec<u8>,
@@ -88,6 +100,15 @@ impl ResponseWriter {
     ///
     /// # Panics
     /// If `code` is not 200 to 599.
+    ///
+    /// ```
+    /// # use burrow::net::http::{Request, ResponseWriter, example::ask};
+    /// fn handler(w: &mut ResponseWriter, _: &mut Request) {
+    ///     w.status(404).text("no such page");
+    /// }
+    /// # let answer = ask(handler, "GET /", "").unwrap();
+    /// assert!(answer.starts_with("HTTP/1.1 404 Not Found"), "{answer}");
+    /// ```
     pub fn status(&mut self, code: u16) -> &mut Self {
         assert!(
             (200..600).contains(&code),
@@ -102,6 +123,15 @@ impl ResponseWriter {
     ///
     /// # Panics
     /// If it must not be sent; text from elsewhere goes through [`try_header`](Self::try_header).
+    ///
+    /// ```
+    /// # use burrow::net::http::{Request, ResponseWriter, example::ask};
+    /// fn handler(w: &mut ResponseWriter, _: &mut Request) {
+    ///     w.header("Cache-Control", "no-store").text("secret");
+    /// }
+    /// # let answer = ask(handler, "GET /", "").unwrap();
+    /// assert!(answer.contains("Cache-Control: no-store\r\n"), "{answer}");
+    /// ```
     #[track_caller]
     pub fn header(&mut self, name: &str, value: &str) -> &mut Self {
         match self.try_header(name, value) {
@@ -118,6 +148,18 @@ impl ResponseWriter {
     /// # Errors
     /// [`BadHeader`]: a name that is no token, a value with a line break or another control character,
     /// `Transfer-Encoding` (which is not the handler's), a length that is no number.
+    ///
+    /// ```
+    /// # use burrow::net::http::{Request, ResponseWriter, example::ask};
+    /// fn handler(w: &mut ResponseWriter, _: &mut Request) {
+    ///     let from_elsewhere = "/\r\nSet-Cookie: evil=1";
+    ///     if let Err(e) = w.try_header("Location", from_elsewhere) {
+    ///         w.error(400, &e.to_string());
+    ///     }
+    /// }
+    /// # let answer = ask(handler, "GET /", "").unwrap();
+    /// assert!(answer.starts_with("HTTP/1.1 400 ") && !answer.contains("evil"), "{answer}");
+    /// ```
     pub fn try_header(&mut self, name: &str, value: impl AsRef<[u8]>) -> Result<&mut Self, BadHeader> {
         self.touched = true;
         if !self.special(name, value.as_ref())? {
@@ -130,6 +172,16 @@ impl ResponseWriter {
     ///
     /// # Errors
     /// As [`try_header`](Self::try_header).
+    ///
+    /// ```
+    /// # use burrow::net::http::{Request, ResponseWriter, example::ask};
+    /// fn handler(w: &mut ResponseWriter, _: &mut Request) {
+    ///     w.append_header("Set-Cookie", "a=1").unwrap();
+    ///     w.append_header("Set-Cookie", "b=2").unwrap();
+    /// }
+    /// # let answer = ask(handler, "GET /", "").unwrap();
+    /// assert!(answer.contains("a=1\r\nSet-Cookie: b=2"), "{answer}");
+    /// ```
     pub fn append_header(&mut self, name: &str, value: impl AsRef<[u8]>) -> Result<&mut Self, BadHeader> {
         self.touched = true;
         if !self.special(name, value.as_ref())? {
@@ -168,22 +220,59 @@ impl ResponseWriter {
     }
 
     /// A body of plain text, whole. Does nothing more if it cannot be sent; [`write`](Self::write) tells.
+    ///
+    /// ```
+    /// # use burrow::net::http::{Request, ResponseWriter, example::ask};
+    /// fn handler(w: &mut ResponseWriter, _: &mut Request) {
+    ///     w.text("hello");
+    /// }
+    /// # let answer = ask(handler, "GET /", "").unwrap();
+    /// assert!(answer.contains("Content-Type: text/plain; charset=utf-8\r\n") && answer.ends_with("hello"), "{answer}");
+    /// ```
     pub fn text(&mut self, body: &str) {
         self.whole("text/plain; charset=utf-8", body.as_bytes());
     }
 
     /// A page, whole.
+    ///
+    /// ```
+    /// # use burrow::net::http::{Request, ResponseWriter, example::ask};
+    /// fn handler(w: &mut ResponseWriter, _: &mut Request) {
+    ///     w.html("<h1>hello</h1>");
+    /// }
+    /// # let answer = ask(handler, "GET /", "").unwrap();
+    /// assert!(answer.contains("Content-Type: text/html; charset=utf-8\r\n") && answer.ends_with("<h1>hello</h1>"), "{answer}");
+    /// ```
     pub fn html(&mut self, body: &str) {
         self.whole("text/html; charset=utf-8", body.as_bytes());
     }
 
     /// A body of JSON, whole; `body` is the text of it.
+    ///
+    /// ```
+    /// # use burrow::net::http::{Request, ResponseWriter, example::ask};
+    /// fn handler(w: &mut ResponseWriter, _: &mut Request) {
+    ///     w.json("[1, 2]");
+    /// }
+    /// # let answer = ask(handler, "GET /", "").unwrap();
+    /// assert!(answer.contains("Content-Type: application/json\r\n") && answer.ends_with("[1, 2]"), "{answer}");
+    /// ```
     pub fn json(&mut self, body: &str) {
         self.whole("application/json", body.as_bytes());
     }
 
     /// An error as plain text, in place of what was written so far and of what described that (`Content-Type` and its
     /// kin); other headers stay. Does nothing if something was sent.
+    ///
+    /// ```
+    /// # use burrow::net::http::{Request, ResponseWriter, example::ask};
+    /// fn handler(w: &mut ResponseWriter, _: &mut Request) {
+    ///     w.html("<p>the first half");
+    ///     w.error(500, "and then the disk was gone");
+    /// }
+    /// # let answer = ask(handler, "GET /", "").unwrap();
+    /// assert!(answer.starts_with("HTTP/1.1 500 ") && !answer.contains("half"), "{answer}");
+    /// ```
     pub fn error(&mut self, code: u16, message: &str) {
         if self.mode == Mode::Open {
             self.body.clear();
@@ -199,6 +288,15 @@ impl ResponseWriter {
     }
 
     /// Sends the client elsewhere; a `to` that must not be in a header is an error 500.
+    ///
+    /// ```
+    /// # use burrow::net::http::{Request, ResponseWriter, example::ask};
+    /// fn handler(w: &mut ResponseWriter, _: &mut Request) {
+    ///     w.redirect(303, "/elsewhere");
+    /// }
+    /// # let answer = ask(handler, "GET /", "").unwrap();
+    /// assert!(answer.starts_with("HTTP/1.1 303 ") && answer.contains("Location: /elsewhere\r\n"), "{answer}");
+    /// ```
     pub fn redirect(&mut self, code: u16, to: &str) {
         match self.headers.set("Location", to) {
             Ok(()) => _ = self.status(code),
@@ -222,6 +320,19 @@ impl ResponseWriter {
     /// # Errors
     /// [`Error::BodyNotAllowed`] beyond the declared length, [`Error::TimedOut`], or the connection's failure, which
     /// stays.
+    ///
+    /// ```
+    /// # use burrow::net::http::{Request, ResponseWriter, example::ask};
+    /// fn handler(w: &mut ResponseWriter, _: &mut Request) {
+    ///     for line in ["one\n", "two\n"] {
+    ///         if w.write(line.as_bytes()).is_err() {
+    ///             return; // the client has gone
+    ///         }
+    ///     }
+    /// }
+    /// # let answer = ask(handler, "GET /", "").unwrap();
+    /// assert!(answer.ends_with("one\ntwo\n"), "{answer}");
+    /// ```
     pub fn write(&mut self, data: &[u8]) -> Result<(), Error> {
         self.check()?;
         self.touched = true;
@@ -240,6 +351,20 @@ impl ResponseWriter {
     ///
     /// # Errors
     /// As [`write`](Self::write).
+    ///
+    /// ```
+    /// # use burrow::net::http::{Request, ResponseWriter, example::ask};
+    /// fn handler(w: &mut ResponseWriter, _: &mut Request) {
+    ///     w.header("Content-Type", "text/event-stream");
+    ///     for n in 1..=2 {
+    ///         if w.write(format!("data: {n}\n\n").as_bytes()).and_then(|()| w.flush()).is_err() {
+    ///             return;
+    ///         }
+    ///     }
+    /// }
+    /// # let answer = ask(handler, "GET /", "").unwrap();
+    /// assert!(answer.contains("chunked") && answer.contains("data: 2\n\n"), "{answer}");
+    /// ```
     pub fn flush(&mut self) -> Result<(), Error> {
         self.check()?;
         self.touched = true;
@@ -252,6 +377,17 @@ impl ResponseWriter {
 
     /// Gives the response up: the client sees the connection break, not a complete response. For who finds out in the
     /// middle of a body that the rest cannot be had.
+    ///
+    /// ```
+    /// # use burrow::net::http::{Request, ResponseWriter, example::ask};
+    /// fn handler(w: &mut ResponseWriter, _: &mut Request) {
+    ///     w.header("Content-Length", "1000");
+    ///     let _ = w.write(b"the beginning").and_then(|()| w.flush());
+    ///     w.abort(); // the rest cannot be had
+    /// }
+    /// # let answer = ask(handler, "GET /", "").unwrap_or("the beginning".into());
+    /// assert!(answer.ends_with("the beginning"), "{answer}");
+    /// ```
     pub fn abort(&mut self) {
         self.out.give_up();
         self.last = true;

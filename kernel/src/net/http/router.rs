@@ -67,6 +67,12 @@ struct Search<'a> {
 
 impl Router {
     /// No routes.
+    ///
+    /// ```
+    /// # use burrow::net::http::{Router, example::ask};
+    /// let answer = ask(Router::new(), "GET /", "").unwrap();
+    /// assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+    /// ```
     pub fn new() -> Router {
         Router::default()
     }
@@ -75,6 +81,16 @@ impl Router {
     ///
     /// # Errors
     /// [`PatternError`]: the pattern is malformed, or in conflict with another.
+    ///
+    /// ```
+    /// # use burrow::net::http::{Router, example::ask};
+    /// let mut router = Router::new();
+    /// router.on("GET /{$}", |w, _r| w.text("home")).unwrap().on("/echo/{text}", |w, r| {
+    ///     w.text(r.path_value("text").unwrap());
+    /// }).unwrap();
+    /// # let answer = ask(router, "GET /echo/hello", "").unwrap();
+    /// assert!(answer.ends_with("hello"), "{answer}");
+    /// ```
     pub fn on(
         &mut self,
         pattern: &str,
@@ -87,6 +103,17 @@ impl Router {
     ///
     /// # Errors
     /// As [`on`](Self::on).
+    ///
+    /// ```
+    /// # use burrow::net::http::{Request, ResponseWriter, Router, example::ask};
+    /// fn hello(w: &mut ResponseWriter, _: &mut Request) {
+    ///     w.text("hello");
+    /// }
+    /// let mut router = Router::new();
+    /// router.handle("GET /hello", hello).unwrap();
+    /// # let answer = ask(router, "GET /hello", "").unwrap();
+    /// assert!(answer.ends_with("hello"), "{answer}");
+    /// ```
     pub fn handle(&mut self, pattern: &str, handler: impl Handler) -> Result<&mut Self, PatternError> {
         let p = Pattern::parse(pattern)?;
         if let Some(other) = self.routes.iter().find(|r| r.pattern.conflicts_with(&p)) {

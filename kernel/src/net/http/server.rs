@@ -48,6 +48,18 @@ use crate::{
 /// ```
 pub trait Handler: Send + Sync + 'static {
     /// Answers one request. Called on the connection's goroutine; a panic is a response 500 and a line in the log.
+    ///
+    /// ```
+    /// use burrow::net::http::{Handler, Request, ResponseWriter};
+    /// struct Greeter(&'static str);
+    /// impl Handler for Greeter {
+    ///     fn handle(&self, w: &mut ResponseWriter, _: &mut Request) {
+    ///         w.text(self.0);
+    ///     }
+    /// }
+    /// # let answer = burrow::net::http::example::ask(Greeter("hello"), "GET /", "").unwrap();
+    /// assert!(answer.ends_with("hello"), "{answer}");
+    /// ```
     fn handle(&self, w: &mut ResponseWriter, r: &mut Request);
 }
 
@@ -140,18 +152,45 @@ impl Server {
     ///
     /// # Errors
     /// As [`TcpListener::bind`].
+    ///
+    /// ```
+    /// # use burrow::net::http::{Request, ResponseWriter, Server};
+    /// fn hello(w: &mut ResponseWriter, _: &mut Request) {
+    ///     w.text("hello");
+    /// }
+    /// let server = Server::bind("127.0.0.1:0", hello).unwrap();
+    /// println!("http://{}/", server.local_addr().unwrap());
+    /// ```
     pub fn bind(at: impl ToAddr, handler: impl Handler) -> Result<Server, net::Error> {
         let listener = TcpListener::bind(at)?;
         Ok(Server::new(handler).with_listener(listener))
     }
 
     /// A server with default limits; [`serve`](Self::serve) takes its listener.
+    ///
+    /// ```
+    /// # use burrow::net::{TcpListener, http::{Request, ResponseWriter, Server}};
+    /// fn hello(w: &mut ResponseWriter, _: &mut Request) {
+    ///     w.text("hello");
+    /// }
+    /// let server = Server::new(hello);
+    /// assert_eq!(server.local_addr(), None); // `serve` takes the listener
+    /// ```
     pub fn new(handler: impl Handler) -> Server {
         let log = Arc::new(|line: &str| crate::eprintln!("{line}"));
         new(Limits::default(), log, Arc::new(handler), None)
     }
 
     /// Settings first.
+    ///
+    /// ```
+    /// # use burrow::net::http::{Request, ResponseWriter, Server};
+    /// fn hello(w: &mut ResponseWriter, _: &mut Request) {
+    ///     w.text("hello");
+    /// }
+    /// let server = Server::builder().max_connections(100).bind("127.0.0.1:0", hello).unwrap();
+    /// assert!(server.local_addr().is_some());
+    /// ```
     pub fn builder() -> Builder {
         Builder::default()
     }
@@ -162,6 +201,11 @@ impl Server {
     }
 
     /// Where it was bound.
+    ///
+    /// ```
+    /// let server = burrow::net::http::Server::bind("127.0.0.1:0", burrow::net::http::Router::new()).unwrap();
+    /// assert!(server.local_addr().unwrap().ip().is_loopback());
+    /// ```
     pub fn local_addr(&self) -> Option<SocketAddr> {
         let s = self.inner.state.lock();
         s.bound
@@ -171,6 +215,11 @@ impl Server {
     }
 
     /// Connections being served now.
+    ///
+    /// ```
+    /// let server = burrow::net::http::Server::bind("127.0.0.1:0", burrow::net::http::Router::new()).unwrap();
+    /// assert_eq!(server.connections(), 0);
+    /// ```
     pub fn connections(&self) -> usize {
         let s = self.inner.state.lock();
         s.conns.len() - s.free.len()
@@ -180,6 +229,22 @@ impl Server {
     ///
     /// # Errors
     /// [`net::Error::InvalidAddr`] if it was not bound, or runs already.
+    ///
+    /// ```
+    /// # use burrow::net::http::{Client, Request, ResponseWriter, Server};
+    /// fn hello(w: &mut ResponseWriter, _: &mut Request) {
+    ///     w.text("hello");
+    /// }
+    /// let server = Server::bind("127.0.0.1:0", hello).unwrap();
+    /// let url = format!("http://{}/", server.local_addr().unwrap());
+    /// let running = burrow::spawn({
+    ///     let server = server.clone();
+    ///     move || server.run()
+    /// });
+    /// assert_eq!(Client::new().get(&url).unwrap().text().unwrap(), "hello");
+    /// server.close();
+    /// running.join().unwrap().unwrap();
+    /// ```
     pub fn run(&self) -> Result<(), net::Error> {
         if self.inner.is_closing() {
             return Ok(());
@@ -193,6 +258,24 @@ impl Server {
     ///
     /// # Errors
     /// The listener's, if somebody else closes it.
+    ///
+    /// ```
+    /// # use burrow::net::{TcpListener, http::{Client, Request, ResponseWriter, Server}};
+    /// fn hello(w: &mut ResponseWriter, _: &mut Request) {
+    ///     w.text("hello");
+    /// }
+    /// let server = Server::new(hello);
+    /// let urls = ["127.0.0.1:0", "[::1]:0"].map(|at| {
+    ///     let (server, listener) = (server.clone(), TcpListener::bind(at).unwrap());
+    ///     let url = format!("http://{}/", listener.local_addr());
+    ///     burrow::go(move || server.serve(listener).unwrap());
+    ///     url
+    /// });
+    /// for url in urls {
+    ///     assert_eq!(Client::new().get(&url).unwrap().text().unwrap(), "hello");
+    /// }
+    /// server.close();
+    /// ```
     pub fn serve(&self, listener: TcpListener) -> Result<(), net::Error> {
         let inner = &self.inner;
         {
@@ -236,6 +319,18 @@ impl Server {
     ///
     /// # Errors
     /// Why `ctx` ended, if connections had to be closed.
+    ///
+    /// ```
+    /// use burrow::{context::Context, net::http::{Router, Server}, time::Duration};
+    /// let server = Server::bind("127.0.0.1:0", Router::new()).unwrap();
+    /// let running = burrow::spawn({
+    ///     let server = server.clone();
+    ///     move || server.run()
+    /// });
+    /// let (ctx, _cancel) = Context::background().with_timeout(Duration::from_secs(10));
+    /// server.shutdown(&ctx).unwrap();
+    /// running.join().unwrap().unwrap();
+    /// ```
     pub fn shutdown(&self, ctx: &Context) -> Result<(), context::Error> {
         if self.begin_close() {
             // S1 and S2 were done here. Once: a second look-up in a row would mean that the client is gone.
@@ -257,6 +352,13 @@ impl Server {
     }
 
     /// Stops at once: closes listeners and connections, and cancels the contexts of requests.
+    ///
+    /// ```
+    /// use burrow::net::http::{Router, Server};
+    /// let server = Server::bind("127.0.0.1:0", Router::new()).unwrap();
+    /// server.close();
+    /// server.run().unwrap(); // returns at once
+    /// ```
     pub fn close(&self) {
         self.begin_close();
         for c in self.streams() {
