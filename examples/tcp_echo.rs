@@ -82,6 +82,16 @@ fn main() {
     if let Some(at) = burrow::opts::get("dial") {
         println!("{}", dial(at).expect("somebody listens there"));
     }
+    if burrow::opts::flag("hogs") {
+        // Each keeps a core to itself, as far as it is let: the interrupt of a device takes one off.
+        (0..runtime::num_cpu()).for_each(|_| {
+            go(|| {
+                loop {
+                    core::hint::spin_loop();
+                }
+            });
+        });
+    }
     if burrow::opts::flag("serve") {
         println!("serving on port 7");
         burrow::select! {}

@@ -99,6 +99,26 @@ fn echo_on_microvm() {
     echo_on_cores(&["--machine", "microvm"]);
 }
 
+/// On every core runs a goroutine that never lets go by itself: who waits for a packet gets it all the same, by the
+/// interrupt of the device and the timer.
+#[test]
+fn packets_arrive_on_busy_cores() {
+    for flags in [["--smp", "1", "--intx", "0"], ["--smp", "2", "--intx", "1"]] {
+        let _one = ONE.lock().unwrap_or_else(|e| e.into_inner());
+        let port = free_port();
+        let flags = [&flags[..], &["--opts", "serve hogs"]].concat();
+        let mut guest = Guest::boot("tcp_echo", &format!("{port}:7"), &flags);
+        guest.says("serving on port 7");
+        let mut c = connect(port);
+        for i in 0..100 {
+            c.write_all(&[i; 100]).expect("open");
+            let mut back = [0; 100];
+            c.read_exact(&mut back).expect("echoed");
+            assert_eq!(back, [i; 100]);
+        }
+    }
+}
+
 /// Five hundred connections at once, each pinged ten times, none lost; `make net-scale` does it with 10,000.
 #[test]
 fn many_connections() {
