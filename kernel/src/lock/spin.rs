@@ -34,9 +34,18 @@ impl RawSpinLock {
         }
     }
 
+    /// In debug builds, with `chaos=1`: time may pass here. Before the lock is taken, and after it was released.
+    #[inline(always)]
+    fn sync_point(rank: Rank) {
+        if cfg!(debug_assertions) && matches!(rank, Rank::Sema | Rank::Chan | Rank::Waiters | Rank::Timers) {
+            crate::sched::sync_point();
+        }
+    }
+
     /// Takes the lock, spinning with preemption off until it is free.
     #[inline(always)]
     pub fn lock(&self) {
+        Self::sync_point(self.rank);
         arch::preempt_disable();
         check::acquire(self.rank, self as *const _ as usize, true);
         // Acquire: pairs with the Release store in `unlock`.
@@ -92,9 +101,11 @@ impl RawSpinLock {
     /// 1. The lock is held, and by this core (the goroutine that took it, or its commit step on g0).
     #[inline(always)]
     pub unsafe fn unlock(&self) {
+        let rank = self.rank; // the lock may be gone afterwards
         // SAFETY: 1. is passed on to the caller.
         unsafe { self.release() };
         arch::preempt_enable();
+        Self::sync_point(rank);
     }
 
     /// Releases the lock but leaves the preempt count raised: for commit steps, which run on g0 where the

@@ -1,12 +1,20 @@
-//! `chaos=1`: preemption at random points, from the boot seed.
+//! `chaos=1`: preemption at random points and delays at sync points, from the boot seed.
 //!
 //! Slices become random, 5 µs to 200 µs long, and each timer interrupt preempts. Deterministic runs take
 //! their preemption points from here; soak runs find races with it.
+//!
+//! A *sync point* is a place between two steps of a protocol that others can get between. Debug builds let time pass at one in
+//! four: mostly a few pauses, sometimes many, sometimes the goroutine goes to the end of the queue. There is one before
+//! every taking and after every release of a lock of the ranks `Sema`, `Chan`, `Waiters` and `Timers` (so around each step
+//! of channels and `select`, sleepers, condition variables, contexts, timers), and one between the steps that take no
+//! lock: of `Mutex`, `RwLock`, `Once`, `WaitGroup`. Release builds have none.
 #![forbid(unsafe_code)]
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use super::p::P;
+#[cfg(debug_assertions)]
+use crate::{arch, shim::spin_loop};
 
 static ON: AtomicBool = AtomicBool::new(false);
 
@@ -24,4 +32,28 @@ pub(crate) fn set(on: bool) {
 /// Length of the next slice (ns).
 pub(crate) fn slice(p: &P) -> u64 {
     5_000 + u64::from(p.rand()) % 195_000
+}
+
+/// Others may get between what comes before and what comes after: see the file head.
+#[inline(always)]
+pub(crate) fn sync_point() {
+    #[cfg(debug_assertions)]
+    if on() {
+        delay();
+    }
+}
+
+#[cfg(debug_assertions)]
+#[cold]
+fn delay() {
+    let r = super::rand32();
+    let pauses = match r % 64 {
+        0..4 if !arch::in_runtime_context() => return super::yield_now(),
+        4 => 2_000,
+        5..16 => r >> 8 & 63,
+        _ => 0,
+    };
+    for _ in 0..pauses {
+        spin_loop();
+    }
 }

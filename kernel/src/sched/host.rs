@@ -203,6 +203,8 @@ pub(crate) fn io_wait_begin() {}
 pub(crate) fn io_wait_end() {}
 
 /// As on metal, as far as this host knows.
+pub(crate) fn sync_point() {}
+
 pub(crate) fn worth_spinning() -> bool {
     crate::arch::core_count() > 1
 }

@@ -62,6 +62,7 @@ impl Drop for Running<'_> {
     fn drop(&mut self) {
         // Nobody's, before somebody else can begin: else we might take his run for ours.
         self.once.run_by(0);
+        sched::sync_point();
         // See the file head.
         let old = self.once.state.swap(self.end, Ordering::AcqRel);
         for _ in 0..old / WAITER {
@@ -170,10 +171,12 @@ impl Once {
                 .compare_exchange_weak(old, new, Ordering::Acquire, Ordering::Acquire)
             {
                 Ok(NEW) => {
+                    sched::sync_point();
                     self.run_by(me());
                     return true;
                 }
                 Ok(_) => {
+                    sched::sync_point();
                     sema::acquire_of(&self.sema, false, WaitReason::OnceWait, Some(&self.named));
                     old = self.state.load(Ordering::Acquire);
                 }

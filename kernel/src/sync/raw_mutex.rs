@@ -257,6 +257,7 @@ impl RawMutex {
     #[inline(never)]
     fn lock_slow<P: Patience>(&self, patience: P) -> bool {
         let (mut since, mut starving, mut awake, mut rounds) = (None::<u64>, false, false, 0);
+        sched::sync_point();
         let mut old = self.state.load(Ordering::Relaxed);
         loop {
             // Spin while it is locked and not starving: the holder may be about to unlock on another core.
@@ -330,6 +331,7 @@ impl RawMutex {
                 }
                 sched::yield_now();
             }
+            sched::sync_point();
             let waited = sched::now_ns().wrapping_sub(start);
             starving = starving || is_starving(waited);
             old = self.state.load(Ordering::Relaxed);
@@ -355,6 +357,7 @@ impl RawMutex {
     /// A sleeper whose patience ended, off the queue, is not counted any more. `false`: it must take its permit, which
     /// is on its way.
     fn leave(&self) -> bool {
+        sched::sync_point();
         let mut old = self.state.load(Ordering::Relaxed);
         loop {
             let last = old / WAITER == 1;
@@ -381,6 +384,7 @@ impl RawMutex {
     #[cold]
     #[inline(never)]
     fn unlock_slow(&self, before: u32) {
+        sched::sync_point();
         if before & LOCKED == 0 {
             crate::panic::fatal("sync: unlock of unlocked mutex");
         }

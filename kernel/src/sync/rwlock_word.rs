@@ -32,7 +32,10 @@
 //! sequences of those before it.
 #![forbid(unsafe_code)]
 
-use crate::shim::{AtomicU64, Ordering};
+use crate::{
+    sched::sync_point,
+    shim::{AtomicU64, Ordering},
+};
 
 const ACTIVE: u64 = 1;
 const READER: u64 = 1 << 30;
@@ -98,6 +101,7 @@ impl Word {
     /// this the writer has the lock, and is to be woken.
     #[must_use]
     pub(super) fn queue(&self) -> Option<bool> {
+        sync_point();
         // Acquire: as `enter`.
         let mut old = self.0.load(Ordering::Acquire);
         while old & WRITER != 0 {
@@ -115,6 +119,7 @@ impl Word {
     /// A waiting reader gives up. `false`: it cannot, a permit is on its way.
     #[must_use]
     pub(super) fn unqueue(&self) -> bool {
+        sync_point();
         let mut old = self.0.load(Ordering::Relaxed);
         while readers(old) > active(old) {
             match self
@@ -152,6 +157,7 @@ impl Word {
 
     /// Gives the lock to the writer that waits for it, if nobody is active. `true`: it is to be woken.
     fn grant(&self) -> bool {
+        sync_point();
         let mut old = self.0.load(Ordering::Relaxed);
         while old & (WRITER | PENDING) == WRITER | PENDING && active(old) == 0 {
             // AcqRel: what the readers did passes through us to the writer.
@@ -178,6 +184,7 @@ impl Word {
     /// A writer comes; no other may until it has gone. `true`: it has the lock. `false`: it waits for a permit.
     #[must_use]
     pub(super) fn announce(&self, limited: bool) -> bool {
+        sync_point();
         let mut old = self.0.load(Ordering::Relaxed);
         loop {
             let free = active(old) == 0;
@@ -196,6 +203,7 @@ impl Word {
     /// The waiting writer gives up; so many readers are to be given a permit. `None`: it cannot, its permit is on its way.
     #[must_use]
     pub(super) fn retract(&self) -> Option<u64> {
+        sync_point();
         let mut old = self.0.load(Ordering::Relaxed);
         while old & PENDING != 0 {
             let n = readers(old);
@@ -213,6 +221,7 @@ impl Word {
     /// The writer leaves, or goes on as a reader; so many readers are to be given a permit. `None`: there was no writer.
     #[must_use]
     pub(super) fn release(&self, stay: bool) -> Option<u64> {
+        sync_point();
         let mut old = self.0.load(Ordering::Relaxed);
         while old & (WRITER | PENDING) == WRITER {
             let n = readers(old);

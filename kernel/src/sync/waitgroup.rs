@@ -84,6 +84,7 @@ impl WaitGroup {
     #[cold]
     #[inline(never)]
     fn add_slow(&self, new: u64, n: i32) {
+        sched::sync_point();
         let (count, waiters) = (counter(new), new as u32);
         if count < 0 {
             panic!("sync: negative WaitGroup counter");
@@ -183,6 +184,7 @@ impl WaitGroup {
                 Err(now) => old = now,
             }
         }
+        sched::sync_point();
         if !patience.acquire(&self.sema, WaitReason::WaitGroupWait, None) {
             if self.leave() {
                 return false;
@@ -197,6 +199,7 @@ impl WaitGroup {
 
     /// One waiter less. `false`: all are done, and a permit for this one is on its way, or here.
     fn leave(&self) -> bool {
+        sched::sync_point();
         let mut old = self.state.load(Ordering::Relaxed);
         // not a spin: each round somebody else has made progress
         while counter(old) != 0 && old as u32 != 0 {
