@@ -11,6 +11,8 @@
 #![forbid(unsafe_code)]
 extern crate alloc;
 
+use core::sync::atomic::{AtomicUsize, Ordering};
+
 use burrow::{
     net::http::{Client, Request, ResponseWriter, Router, Server},
     prelude::*,
@@ -18,9 +20,10 @@ use burrow::{
 
 fn stats(w: &mut ResponseWriter, _r: &mut Request) {
     w.json(&format!(
-        "{{\"goroutines\":{},\"cores\":{}}}",
+        "{{\"goroutines\":{},\"cores\":{},\"watchers\":{}}}",
         runtime::num_goroutine(),
-        runtime::num_cpu()
+        runtime::num_cpu(),
+        WATCHERS.load(Ordering::Relaxed)
     ));
 }
 
@@ -55,6 +58,27 @@ fn count(w: &mut ResponseWriter, _r: &mut Request) {
     }
 }
 
+/// Who listens to `/events`.
+static WATCHERS: AtomicUsize = AtomicUsize::new(0);
+
+/// An event every 20 ms, until the client goes away: `curl -N http://127.0.0.1:8080/events`.
+fn events(w: &mut ResponseWriter, r: &mut Request) {
+    WATCHERS.fetch_add(1, Ordering::Relaxed);
+    defer! { WATCHERS.fetch_sub(1, Ordering::Relaxed); }
+    w.header("Content-Type", "text/event-stream");
+    let (gone, ticker) = (r.context().done(), time::Ticker::new(Duration::from_millis(20)));
+    for i in 1.. {
+        let event = format!("data: {i}\n\n");
+        if w.write(event.as_bytes()).and_then(|()| w.flush()).is_err() {
+            return;
+        }
+        select! {
+            recv(gone) => return,
+            recv(ticker.c) => {}
+        }
+    }
+}
+
 fn routes() -> Router {
     let mut router = Router::new();
     router
@@ -69,6 +93,7 @@ fn routes() -> Router {
         .and_then(|r| r.on("POST /upload", upload))
         .and_then(|r| r.on("PUT /upload/{name}", upload)) // curl -T adds the file's name after a slash
         .and_then(|r| r.on("GET /count", count))
+        .and_then(|r| r.on("GET /events", events))
         .and_then(|r| r.on("GET /panic", |_w, _r| panic!("asked for")))
         .expect("no two routes are in conflict");
     router

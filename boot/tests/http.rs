@@ -6,7 +6,7 @@ mod guest;
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
-    net::TcpStream,
+    net::{TcpListener, TcpStream, UdpSocket},
     process::{Command, Stdio},
     sync::{
         Mutex,
@@ -92,15 +92,18 @@ fn crc32(data: &[u8]) -> u32 {
         .fold(!0, |c, b| c >> 8 ^ table[((c ^ u32::from(*b)) & 255) as usize])
 }
 
-fn upload(port: u16, bytes: usize, extra: &[&str]) -> Duration {
+/// Uploads so much; how long that took, and what curl said.
+fn upload(port: u16, bytes: usize, extra: &[&str]) -> (Duration, String) {
     let data: Vec<u8> = (0..bytes as u64)
         .map(|i| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8)
         .collect();
     let url = format!("http://127.0.0.1:{port}/upload");
     let begin = Instant::now();
     let said = curl(&[&["-m", "600", "-T", "-", &url], extra].concat(), &data);
-    assert_eq!(said, format!("{bytes} bytes, crc32 {:08x}\n", crc32(&data)));
-    begin.elapsed()
+    let took = begin.elapsed();
+    let expected = format!("{bytes} bytes, crc32 {:08x}\n", crc32(&data));
+    assert!(said.contains(&expected), "{expected}{said}");
+    (took, said)
 }
 
 #[test]
@@ -127,6 +130,16 @@ fn curl_and_python() {
             .filter_map(|l| l.strip_suffix(['0', '1']).map(|_| l))
             .collect();
         assert_eq!(connects.iter().filter(|l| l.ends_with('1')).count(), 1, "{used}");
+        let said = curl(&["-v", "--stderr", "-", &url("/"), &url("/stats")], b"");
+        assert!(
+            said.to_lowercase()
+                .replace("re-using", "reusing")
+                .matches("reusing existing connection")
+                .count()
+                == 1
+                && said.matches("left intact").count() == 2,
+            "{said}"
+        );
         let head = curl(&["-I", &url("/")], b"");
         assert!(
             head.starts_with("HTTP/1.1 200 OK") && head.contains("Content-Length: 13\r\n"),
@@ -139,8 +152,16 @@ fn curl_and_python() {
         );
         assert!(curl(&["-i", &url("/panic")], b"").starts_with("HTTP/1.1 500"));
         assert!(curl(&["-i", "-X", "DELETE", &url("/stats")], b"").contains("Allow: GET, HEAD"));
-        upload(port, 1 << 20, &["-H", "Expect: 100-continue"]); // from a pipe: chunked
-        let took = upload(port, 10_000_000, &[]);
+        let said = upload(
+            port,
+            1 << 20,
+            &["-v", "--stderr", "-", "-H", "Expect: 100-continue"],
+        )
+        .1;
+        for line in ["> Transfer-Encoding: chunked", "< HTTP/1.1 100 Continue"] {
+            assert!(said.contains(line), "{said}"); // it comes from a pipe: its length is not known
+        }
+        let took = upload(port, 10_000_000, &[]).0;
         println!("10 MB uploaded in {took:?}");
         let script = "
 import http.client, sys, zlib
@@ -163,6 +184,102 @@ print('done')
             "done\n"
         );
     });
+}
+
+/// `nc`: a request typed by hand, two in one go, and one that stops half-way.
+#[test]
+fn nc() {
+    serving(&["--smp", "2"], |port| {
+        let nc = |input: &str| client("nc", &["-N", "127.0.0.1", &port.to_string()], input.as_bytes());
+        let get = "GET /hello/nc HTTP/1.1\r\nHost: h\r\n\r\n";
+        assert!(nc("GET / HTTP/1.0\n\n").ends_with("\r\n\r\nhello, world\n"));
+        assert_eq!(nc(&get.repeat(2)).matches("hello, nc\n").count(), 2);
+        assert_eq!(nc(&get[..20]), "");
+    });
+}
+
+/// Each event arrives by itself, while the stream goes on; the writer ends when curl is gone.
+#[test]
+fn events() {
+    serving(&["--smp", "2"], |port| {
+        let url = |path: &str| format!("http://127.0.0.1:{port}{path}");
+        let mut watching = Command::new("curl")
+            .args(["-sN", &url("/events")])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("curl (tools/setup installs it)");
+        let mut lines = BufReader::new(watching.stdout.take().expect("piped")).lines();
+        for i in 1..=5 {
+            assert_eq!(lines.next().expect("a line").expect("text"), format!("data: {i}"));
+            assert_eq!(lines.next().expect("a line").expect("text"), "");
+        }
+        assert!(curl(&[&url("/stats")], b"").contains("\"watchers\":1}"));
+        watching.kill().expect("it runs");
+        watching.wait().expect("it ended");
+        let end = Instant::now() + PATIENCE;
+        while !curl(&[&url("/stats")], b"").contains("\"watchers\":0}") {
+            assert!(Instant::now() < end, "the writer goes on");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    });
+}
+
+/// The guest asks a name server on the host's loopback, and gets a page from a web server there.
+#[test]
+fn the_guest_fetches_a_page() {
+    let _one = ONE.lock().unwrap_or_else(|e| e.into_inner());
+    let names = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    let pages = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let resolver = names.local_addr().expect("bound").port();
+    let port = pages.local_addr().expect("bound").port();
+    std::thread::spawn(move || {
+        let mut buf = [0; 512];
+        while let Ok((n, from)) = names.recv_from(&mut buf) {
+            let question = &buf[12..n];
+            let ipv4 = question.ends_with(&[0, 1, 0, 1]);
+            let mut reply = [
+                &buf[..2],
+                &[0x81, 0x80, 0, 1, 0, ipv4.into(), 0, 0, 0, 0],
+                question,
+            ]
+            .concat();
+            if ipv4 {
+                reply.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 10, 0, 2, 2]); // QEMU's name for the host
+            }
+            names.send_to(&reply, from).expect("sent");
+        }
+    });
+    let serving = std::thread::spawn(move || {
+        let (s, _) = pages.accept().expect("the guest comes");
+        let mut head = String::new();
+        let mut r = BufReader::new(&s);
+        while !head.ends_with("\r\n\r\n") {
+            assert!(r.read_line(&mut head).expect("open") > 0, "{head}");
+        }
+        let body = "from the host's loopback\n".repeat(1000);
+        (&s).write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+            .expect("open");
+        for part in body.as_bytes().chunks(777) {
+            (&s).write_all(format!("{:x}\r\n", part.len()).as_bytes())
+                .expect("open");
+            (&s).write_all(&[part, b"\r\n"].concat()).expect("open");
+        }
+        (&s).write_all(b"0\r\n\r\n").expect("open");
+        head
+    });
+    let opts = format!("get=http://www.host.test:{port}/a/page resolver=10.0.2.2:{resolver}");
+    let mut guest = Guest::boot("http_get", "1", &["--opts", &opts]);
+    guest.says("www.host.test is 10.0.2.2");
+    guest.says("200 from the host's loopback");
+    for _ in 1..1000 {
+        guest.says("from the host's loopback");
+    }
+    let head = serving.join().expect("served");
+    assert!(
+        head.starts_with("GET /a/page HTTP/1.1\r\n")
+            && head.contains(&format!("Host: www.host.test:{port}\r\n")),
+        "{head}"
+    );
 }
 
 #[test]
@@ -213,7 +330,7 @@ fn ask(c: &mut BufReader<TcpStream>) {
     assert_eq!(body, b"hello, world\n");
 }
 
-/// What `ab` and `wrk` do: `n` keep-alive requests over so many connections; none may fail.
+/// What `ab` and `wrk` do, without their pauses while they connect: `n` keep-alive requests over so many connections; none may fail.
 fn load(port: u16, connections: usize, n: usize) -> Duration {
     // QEMU's user network listens with a backlog of one: a connection is in use before the next is opened.
     let open = |_| {
@@ -252,6 +369,66 @@ fn many_connections() {
     });
 }
 
+/// The load generators everybody knows: not one request may fail.
+#[test]
+fn ab_and_wrk() {
+    serving(&["--smp", "4"], |port| {
+        let url = format!("http://127.0.0.1:{port}/");
+        for connections in [1, 16, 256] {
+            let (c, n) = (connections.to_string(), (20 * connections.max(50)).to_string());
+            let said = client("ab", &["-q", "-k", "-s", "60", "-c", &c, "-n", &n, &url], b"");
+            for line in [
+                format!("Complete requests:      {n}\n"),
+                "Failed requests:        0\n".into(),
+            ] {
+                assert!(said.contains(&line), "ab -c {c}: {said}");
+            }
+            assert!(
+                !said.contains("Non-2xx") && !said.contains("Write errors"),
+                "ab -c {c}: {said}"
+            );
+            let rate = said
+                .lines()
+                .find(|l| l.starts_with("Requests per second"))
+                .unwrap_or("");
+            println!("ab -k -c {c} -n {n}: {rate}");
+            let said = client(
+                "wrk",
+                &[
+                    "-t",
+                    "1",
+                    "-c",
+                    &c,
+                    "-d",
+                    "3s",
+                    "--timeout",
+                    "60s",
+                    "--latency",
+                    &url,
+                ],
+                b"",
+            );
+            assert!(said.contains("Requests/sec:"), "wrk -c {c}: {said}");
+            assert!(
+                !said.contains("Socket errors") && !said.contains("Non-2xx"),
+                "wrk -c {c}: {said}"
+            );
+            let rate = |name| {
+                said.lines()
+                    .find(|l| l.trim().starts_with(name))
+                    .unwrap_or("")
+                    .trim()
+            };
+            println!(
+                "wrk -c {c}: {}, {}, {}",
+                rate("Requests/sec"),
+                rate("50%"),
+                rate("99%")
+            );
+        }
+    });
+}
+
 #[test]
 fn the_default_kernel_has_a_page() {
     let _one = ONE.lock().unwrap_or_else(|e| e.into_inner());
@@ -279,7 +456,7 @@ fn the_default_kernel_has_a_page() {
 #[ignore = "takes a minute or more under emulation"]
 fn a_hundred_megabytes() {
     serving(&["--smp", "4"], |port| {
-        let took = upload(port, 100_000_000, &[]);
+        let took = upload(port, 100_000_000, &[]).0;
         println!(
             "100 MB uploaded in {took:?}, {:.1} MB/s",
             100.0 / took.as_secs_f64()

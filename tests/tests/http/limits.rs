@@ -56,7 +56,7 @@ fn bad_requests_are_told_and_cut_off() {
 #[burrow::test]
 fn slow_clients_meet_limits() {
     let b = Server::builder()
-        .header_timeout(30 * MS)
+        .header_timeout(200 * MS)
         .body_timeout(30 * MS)
         .idle_timeout(30 * MS);
     let s = Running::start(b);
@@ -68,6 +68,17 @@ fn slow_clients_meet_limits() {
         String::from_utf8(out).unwrap()
     };
     assert_eq!(status(&told(b"GET /hello HT")), "408");
+    // Too long, and nothing more comes: no need to wait for the rest. In two pieces, and in many.
+    for piece in [6000, 700] {
+        let c = TcpStream::connect(&s.at).unwrap();
+        let text = format!("GET /{}", "u".repeat(9000));
+        for p in text.as_bytes().chunks(piece) {
+            c.write_all(p).unwrap();
+        }
+        let mut out = Vec::new();
+        c.read_to_end(&mut out).unwrap();
+        assert_eq!(status(&String::from_utf8(out).unwrap()), "414", "{piece}");
+    }
     assert_eq!(
         status(&told(
             b"POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nab"

@@ -4,7 +4,7 @@
 //! that waits for its next request holds `SMALL` bytes.
 //!
 //! A head that is not all there is not parsed again for every byte that dribbles in: after a first look, only once a
-//! line is empty, it is twice as long, or it is too long. So a head costs a time in proportion to its length, in however
+//! line is empty, it is twice as long, or it (or its target) is too long. So a head costs a time in proportion to its length, in however
 //! many pieces it comes.
 #![forbid(unsafe_code)]
 
@@ -31,6 +31,8 @@ pub(super) struct Inbox {
     looked: usize,
     /// Of what is there, parsed: see the file head.
     parsed: usize,
+    /// The request line is there.
+    line: bool,
 }
 
 /// What is left of the body that is being read.
@@ -65,6 +67,7 @@ impl Inbox {
             end: 0,
             looked: 0,
             parsed: 0,
+            line: false,
         }
     }
 
@@ -123,7 +126,15 @@ impl Inbox {
         let from = self.looked.saturating_sub(3);
         let first = self.looked == 0;
         self.looked = bytes.len();
-        let due = first || bytes.len() > limits.header_bytes || bytes.len() >= 2 * self.parsed;
+        if first {
+            self.line = false;
+        }
+        // A target that is too long need not come to its end.
+        let long = !self.line && bytes.len() > limits.uri && {
+            self.line = has_line(bytes);
+            true
+        };
+        let due = first || long || bytes.len() > limits.header_bytes || bytes.len() >= 2 * self.parsed;
         if !due && !ends_line(&bytes[from..]) {
             return Ok(false);
         }
@@ -172,6 +183,12 @@ impl Inbox {
         self.consume(n);
         Ok(n)
     }
+}
+
+/// Is there a line that is not empty?
+fn has_line(bytes: &[u8]) -> bool {
+    let begin = bytes.iter().position(|b| !b"\r\n".contains(b));
+    begin.is_some_and(|at| bytes[at..].contains(&b'\n'))
 }
 
 /// Is there an empty line, or at least the end of one that may be?
