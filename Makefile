@@ -100,7 +100,7 @@ net-scale: setup ## CONNS=10000 connections from the host at once, each pinged t
 soak: setup ## N rounds of the stress tests with varied SMP and SEED, logged in docs/soak.log
 	@boot/run soak
 
-boot-time: setup ## from the start of QEMU to main, median of 5 (all three ways to boot, or BOOT=)
+boot-time: setup ## from the start of QEMU to main and to the first page, median of 5 (all three ways to boot, or BOOT=)
 	@tools/setup $(if $(filter pvh bios,$(BOOT)),,uefi)
 	@cargo build --quiet --release -p burrow-tests --bin burrow
 	@boot/run boot-time target/x86_64-burrow/release/burrow

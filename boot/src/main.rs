@@ -40,7 +40,7 @@ usage: burrow-boot COMMAND [FLAGS] ELF…
   test ELF [ARGS…]        run a test image; ARGS as for libtest (filters, --exact, --list, --ignored, …)
   runner ELF [ARGS…]      what cargo calls: a test image is tested, anything else is run
   gdb ELF                 wait for gdb, and start it
-  boot-time ELF           start of QEMU to main, median of 5, for every way to boot
+  boot-time ELF           start of QEMU to main, and to the first page, median of 5, for every way to boot
   examples [FILTERS…]     build and run examples/, each as a test
   net-bench ELF [ROW]     examples/net_bench.rs measured from the host; PEER=DIR compares (RUNS=5 SECS=2 BLOCKS=32)
   net-scale ELF           CONNS=10000 connections at once, each pinged ten times

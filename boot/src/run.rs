@@ -38,7 +38,7 @@ pub(crate) fn payload(cfg: &Config, elf: &Path) -> Result<Payload> {
 
 /// The default kernel serves pages on its port 80; unless NET says otherwise, a port of the host's leads there. It is
 /// ours as long as the lock lives: runs that begin at the same time would all find the same port free.
-fn with_network(cfg: &Config, elf: &Path) -> (Config, Option<File>) {
+pub(crate) fn with_network(cfg: &Config, elf: &Path) -> (Config, Option<File>) {
     let mut cfg = cfg.clone();
     let default_kernel = elf.file_name().is_some_and(|name| name == "burrow");
     if !cfg.net_unset || !default_kernel || cfg.det || cfg.icount {
