@@ -75,13 +75,14 @@ fn rwlock_a_waiting_writer_goes_before_new_readers() {
             log.lock().push("writer");
         });
         until(|| l.try_read().is_none());
+        let before = lock_stats().rw_read_sleeps;
         for _ in 0..5 {
             s.spawn(|| {
                 let _g = l.read();
                 log.lock().push("reader");
             });
         }
-        sleep(Duration::from_millis(2));
+        until(|| lock_stats().rw_read_sleeps == before + 5);
         drop(first);
     });
     let log = log.into_inner();
@@ -121,8 +122,9 @@ fn rwlock_downgrade_lets_readers_in_and_no_writer_between() {
     let l = RwLock::new(1);
     let mut w = l.write();
     scope(|s| {
+        let before = lock_stats().mutex_sleeps;
         let writer = s.spawn(|| *l.write() += 10);
-        sleep(Duration::from_millis(1));
+        until(|| lock_stats().mutex_sleeps > before); // it waits for the one before it
         *w += 1;
         let r = RwLockWriteGuard::downgrade(w);
         assert_eq!(*r, 2);
