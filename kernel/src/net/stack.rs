@@ -51,6 +51,7 @@ use super::{
 use crate::{
     lock::{Rank, SpinLock},
     sched,
+    shim::{AtomicBool, Ordering},
     time::{Duration, Timer},
 };
 
@@ -126,7 +127,7 @@ pub(super) struct Stack {
     /// Orphans in TIME_WAIT, oldest first.
     pub(super) time_waits: VecDeque<Who>,
     /// Connections whose peers have hung up: timers to fire once the lock is released.
-    pub(super) hung_up: Vec<Timer>,
+    hung_up: Vec<Timer>,
     /// Shown to the interface with frames that no socket wants.
     pub(super) nobody: SocketSet<'static>,
 }
@@ -144,23 +145,44 @@ const ROUNDS: usize = 8;
 /// may go on.
 pub(super) fn with<R>(f: impl FnOnce(&mut Stack) -> R) -> R {
     let mut wakes = Wakes::new();
-    let (r, more, hung_up) = {
+    let (r, more) = {
         let mut guard = STACK.lock();
         let s = guard.get_or_insert_with(Stack::new);
         s.now = sched::now_ns();
         let r = f(s);
-        (r, s.round(&mut wakes), core::mem::take(&mut s.hung_up))
+        (r, s.round(&mut wakes))
     };
     bell::ring();
     sched::ready_all(&wakes);
-    fire(&hung_up);
+    tell_who_hung_up();
     if more {
         poll_on();
     }
     r
 }
 
-fn fire(timers: &[Timer]) {
+/// Is there anything in `Stack::hung_up`? Set under the lock; a look costs a load, where taking an empty list out under the
+/// lock costs each call some thirty instructions.
+static HUNG_UP: AtomicBool = AtomicBool::new(false);
+
+/// Starts the timers of those that watch connections whose peers have hung up: after the lock's release. Who set the flag
+/// comes here next; that another may come first and do it for him is no harm (the lock orders the list).
+#[inline(always)]
+fn tell_who_hung_up() {
+    if HUNG_UP.load(Ordering::Relaxed) {
+        fire();
+    }
+}
+
+#[cold]
+fn fire() {
+    let timers = match &mut *STACK.lock() {
+        Some(s) => {
+            HUNG_UP.store(false, Ordering::Relaxed); // under the lock, as it is set
+            core::mem::take(&mut s.hung_up)
+        }
+        None => return,
+    };
     for t in timers {
         t.reset(Duration::ZERO);
     }
@@ -169,16 +191,16 @@ fn fire(timers: &[Timer]) {
 /// One more round, with the lock taken anew. `true`: there is more to do.
 fn again() -> bool {
     let mut wakes = Wakes::new();
-    let (more, hung_up) = match &mut *STACK.lock() {
+    let more = match &mut *STACK.lock() {
         Some(s) => {
             s.now = sched::now_ns();
-            (s.round(&mut wakes), core::mem::take(&mut s.hung_up))
+            s.round(&mut wakes)
         }
-        None => (false, Vec::new()),
+        None => false,
     };
     bell::ring();
     sched::ready_all(&wakes);
-    fire(&hung_up);
+    tell_who_hung_up();
     more
 }
 
@@ -284,6 +306,14 @@ impl Stack {
     }
 
     /// The socket with this number.
+    /// `t` is started as soon as the lock is released. Without memory for the list it is not.
+    pub(super) fn fire_later(&mut self, t: Timer) {
+        if self.hung_up.try_reserve(1).is_ok() {
+            self.hung_up.push(t);
+            HUNG_UP.store(true, Ordering::Relaxed);
+        }
+    }
+
     pub(super) fn sock(&mut self, id: u32) -> &mut Sock {
         match self.socks.get_mut(id as usize) {
             Some(Some(s)) => s,

@@ -332,11 +332,10 @@ impl Stack {
     /// The peer has ended the connection, and all it said was read (or it broke off): whoever watches hears of it. His
     /// timer is started after the lock is released: timers that start goroutines have locks of a lower rank. Without
     /// memory for the list he does not hear of it.
+    #[cold]
     fn hang_up(&mut self, id: u32) {
-        if let Some(t) = self.connection(id).watch.take()
-            && self.hung_up.try_reserve(1).is_ok()
-        {
-            self.hung_up.push(t);
+        if let Some(t) = self.connection(id).watch.take() {
+            self.fire_later(t);
         }
     }
 
@@ -401,6 +400,7 @@ impl Stack {
             Ok(n) => {
                 // The peer hears of the larger window only when it has doubled, which takes half a buffer: for less
                 // there is nothing to send, and nothing to ask.
+                let ended = !s.may_recv();
                 let c = self.connection(id);
                 c.taken += n;
                 c.expected.take(n);
@@ -408,7 +408,7 @@ impl Stack {
                     c.taken = 0;
                     self.mark(id);
                 }
-                if self.connection(id).watch.is_some() && !self.sock(id).tcp().may_recv() {
+                if ended {
                     self.hang_up(id);
                 }
                 Ok(Some(n))
