@@ -214,13 +214,9 @@ impl NodeRef {
 
     fn make(parent: Option<&NodeRef>, deadline: Option<Instant>, alarm: Option<Box<Alarm>>) -> NodeRef {
         let inherited = parent.and_then(NodeRef::deadline);
-        let node = Box::new(Node {
+        let mut node = Box::new(Node {
             refs: AtomicUsize::new(1),
-            parent: parent.map(|p| {
-                let p = p.clone().into_raw();
-                // SAFETY: from a handle: not null.
-                unsafe { NonNull::new_unchecked(p.cast_mut()) }
-            }),
+            parent: None,
             deadline: deadline.or(inherited),
             alarm,
             err: AtomicU32::new(0),
@@ -237,6 +233,12 @@ impl NodeRef {
             prev: Cell::new(ptr::null()),
             linked: Cell::new(false),
             work: Cell::new(ptr::null()),
+        });
+        // Not before there is memory: nobody would give the count back.
+        node.parent = parent.map(|p| {
+            let p = p.clone().into_raw();
+            // SAFETY: from a handle: not null.
+            unsafe { NonNull::new_unchecked(p.cast_mut()) }
         });
         NodeRef(NonNull::from_mut(Box::leak(node)))
     }
