@@ -5,7 +5,7 @@
 #![no_main]
 extern crate alloc;
 
-use alloc::{boxed::Box, string::ToString, sync::Arc, vec::Vec};
+use alloc::{boxed::Box, format, string::ToString, sync::Arc, vec::Vec};
 use core::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     time::Duration,
@@ -18,7 +18,7 @@ use burrow::{
     net::{self, TcpListener, TcpStream},
     panic::Kind,
     println, recover, runtime, select, spawn,
-    sync::{Map, Mutex, Pool, WaitGroup},
+    sync::{Map, Mutex, Pool, RwLock, Semaphore, WaitGroup},
     time,
 };
 use burrow_tests::touch;
@@ -243,6 +243,80 @@ fn functions_wait_for_memory() {
     });
 }
 
+/// Who finds no memory to listen to its context panics before it waits, and nobody waits for it or serves it: a lock, a
+/// group, a semaphore goes on as if it had never come.
+#[burrow::test(timeout = 120)]
+fn waits_with_a_context_at_the_limit() {
+    let mut refused = 0;
+    let procs = runtime::gomaxprocs(1); // no other core has memory left over
+    for _ in 0..2 {
+        memory_comes_back(|| {
+            let (m, read, written, wg, s) = (
+                Mutex::new(()),
+                RwLock::new(()),
+                RwLock::new(()),
+                WaitGroup::new(),
+                Semaphore::new(1),
+            );
+            let (ctx, cancel) = Context::background().with_cancel();
+            let full = AtomicBool::new(false);
+            wg.add(1);
+            s.acquire(1);
+            burrow::scope(|scope| {
+                let (mutex, r, w) = (m.lock(), read.read(), written.write());
+                let begin = chan::<()>(0);
+                let mut hoard: Vec<Vec<u8>> = Vec::with_capacity(200_000);
+                let (go_on, ctx, full) = (begin.receiver(), &ctx, &full);
+                let (m, read, written, wg, s) = (&m, &read, &written, &wg, &s);
+                let worker = scope.spawn(move || {
+                    go_on.recv();
+                    // As large as a part of a context; failing shakes some memory loose.
+                    while take(&mut hoard, [4096, 256, 224, 192, 160, 144, 128, 112, 96]) {}
+                    full.store(true, Ordering::Relaxed);
+                    let ends = [
+                        recover(|| m.lock_ctx(ctx).is_ok()),
+                        recover(|| read.write_ctx(ctx).is_ok()),
+                        recover(|| written.read_ctx(ctx).is_ok()),
+                        recover(|| wg.wait_ctx(ctx).is_ok()),
+                        recover(|| s.acquire_ctx(ctx, 1).is_ok()),
+                    ];
+                    hoard.clear();
+                    ends
+                });
+                let limit = Limit::to(256 << 10);
+                begin.send(());
+                while !full.load(Ordering::Relaxed) {
+                    time::sleep(Duration::from_millis(1));
+                }
+                time::sleep(Duration::from_millis(20));
+                cancel(); // one that has found memory waits for this
+                drop(limit);
+                for end in worker.join().expect("it recovers") {
+                    match end {
+                        Ok(had) => assert!(!had),
+                        Err(p) => {
+                            assert!(is_out_of_memory(&p), "{p}");
+                            refused += 1;
+                        }
+                    }
+                }
+                assert!(read.try_read().is_some(), "no writer waits");
+                drop((mutex, r, w));
+            });
+            assert_eq!(format!("{m:?}"), "Mutex(())");
+            assert!(read.try_write().is_some() && written.try_write().is_some());
+            wg.done();
+            wg.add(1); // nobody waits
+            assert!(!wg.wait_timeout(Duration::from_nanos(1)));
+            s.release(1);
+            assert!(s.try_acquire(1));
+        });
+    }
+    runtime::gomaxprocs(procs);
+    println!("{refused} of 10 found no memory");
+    assert!(refused > 0, "none met the end of memory");
+}
+
 #[burrow::test]
 fn channels_at_the_limit() {
     memory_comes_back(|| {
@@ -429,10 +503,10 @@ fn an_allocation_reclaims_before_it_fails() {
     });
 }
 
-/// Takes memory until allocations of all sizes that sockets need fail. `false`: they did at once.
-fn take(hoard: &mut Vec<Vec<u8>>) -> bool {
+/// Takes memory until allocations of these sizes fail. `false`: they did at once.
+fn take(hoard: &mut Vec<Vec<u8>>, sizes: impl IntoIterator<Item = usize>) -> bool {
     let before = hoard.len();
-    for size in [1 << 20, 64 << 10, 20 << 10, 4096, 512] {
+    for size in sizes {
         while hoard.len() < hoard.capacity() {
             let mut v = Vec::new();
             if v.try_reserve_exact(size).is_err() {
@@ -503,7 +577,8 @@ fn connections_at_the_limit() {
         let mut rest: Vec<Vec<u8>> = Vec::with_capacity(10_000);
         let limit = Limit::to(8 << 20);
         let first = crowd(&mut conns);
-        while take(&mut rest) {} // failing shakes some memory loose
+        let sizes = [1 << 20, 64 << 10, 20 << 10, 4096, 512]; // all that sockets need
+        while take(&mut rest, sizes) {} // failing shakes some memory loose
         let refusals = [
             TcpStream::connect_timeout(at, SOON).map(drop),
             TcpListener::bind("127.0.0.1:0").map(drop),
@@ -537,7 +612,7 @@ fn connections_at_the_limit() {
         };
         let before = waiting();
         let mut rest: Vec<Vec<u8>> = Vec::with_capacity(10_000);
-        while take(&mut rest) {}
+        while take(&mut rest, sizes) {}
         let next = TcpStream::connect_timeout(at, SOON);
         let after = waiting();
         drop((rest, next, conns, limit));

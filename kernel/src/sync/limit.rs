@@ -19,7 +19,8 @@
 //!
 //! The deadline is a [`FrameTimer`], which is retired before the frame goes. A context's end is told by a hook, a
 //! function that runs in a goroutine and may come late: it knows the waiter through an [`Abort`], which the waiter
-//! empties under the bucket's lock before it leaves.
+//! empties under the bucket's lock before it leaves. A hook takes memory. Without any the wait ends at once, as at a
+//! deadline, so that the caller takes back what it counted; only then may anybody panic (`with_context` does).
 
 use alloc::{boxed::Box, sync::Arc};
 use core::{cell::Cell, ptr};
@@ -94,7 +95,8 @@ pub(super) trait Stop {
     fn is_over(&self) -> bool;
 
     /// Calls `f` in a goroutine once it has ended, also if it has already. The result calls that off, if there is time.
-    fn on_end(&self, f: Box<dyn FnOnce() + Send>) -> Box<dyn FnOnce()>;
+    /// `None`: there is no memory for that. Does not panic.
+    fn on_end(&self, f: Box<dyn FnOnce() + Send>) -> Option<Box<dyn FnOnce() -> bool>>;
 }
 
 /// Until a deadline, or until somebody stops it.
@@ -145,7 +147,10 @@ impl<'a> Limit<'a> {
         }
         let w = Waiter::new(word, sched::current(), reason, owner, sema::profiled(reason));
         let timer = FrameTimer::new(expire, ptr::from_ref(&w).cast());
-        let _hook = self.stop.map(|s| Hook::new(&w, s)); // may panic: nobody knows the waiter yet
+        let hook = self.stop.map(|s| Hook::new(&w, s));
+        if let Some(None) = hook {
+            return false; // no memory; nobody knows the waiter yet
+        }
         if let Some(at) = self.at {
             // SAFETY: 1. new; 2. retired below; 3. the waiter stays until then.
             unsafe { timer.start(at) };
@@ -257,21 +262,24 @@ impl Abort {
 /// The hook of a wait; when it is dropped nobody knows the waiter any more.
 struct Hook {
     abort: Arc<Abort>,
-    call_off: Option<Box<dyn FnOnce()>>,
+    call_off: Option<Box<dyn FnOnce() -> bool>>,
 }
 
 impl Hook {
-    fn new(w: &Waiter, stop: &dyn Stop) -> Self {
+    /// `None`: there is no memory for it.
+    fn new(w: &Waiter, stop: &dyn Stop) -> Option<Self> {
+        let abort = Abort {
+            key: w.key,
+            waiter: Cell::new(w),
+        };
         let mut hook = Hook {
-            abort: Arc::new(Abort {
-                key: w.key,
-                waiter: Cell::new(w),
-            }),
+            abort: Arc::try_new(abort).ok()?,
             call_off: None,
         };
         let theirs = hook.abort.clone();
-        hook.call_off = Some(stop.on_end(Box::new(move || theirs.fire())));
-        hook
+        let f = Box::try_new(move || theirs.fire()).ok()?;
+        hook.call_off = Some(stop.on_end(f)?);
+        Some(hook)
     }
 }
 
@@ -282,7 +290,7 @@ impl Drop for Hook {
         self.abort.waiter.set(ptr::null());
         b.unlock();
         if let Some(f) = self.call_off.take() {
-            f();
+            _ = f();
         }
     }
 }

@@ -2,9 +2,16 @@
 //!
 //! The one file of this room that knows of contexts, which are made of what the room offers: everything goes through seams that
 //! need none, [`Group::with_stop`] and [`Stop`].
+//!
+//! To listen to a context takes memory. Without any a wait gives up (`limit` says why not in the midst of it), and the panic
+//! comes afterwards, here.
 #![forbid(unsafe_code)]
 
-use alloc::{boxed::Box, string::ToString};
+use alloc::{
+    alloc::{Layout, handle_alloc_error},
+    boxed::Box,
+    string::ToString,
+};
 use core::fmt::Display;
 
 use super::{
@@ -12,24 +19,31 @@ use super::{
     errgroup::Group,
     limit::{Limit, Stop},
 };
-use crate::context::{Canceled, Cause, Context, Error};
+use crate::{
+    context::{Canceled, Cause, Context, Error, StopFn},
+    panic::catch,
+};
 
 impl Stop for Context {
     fn is_over(&self) -> bool {
         self.err().is_some()
     }
 
-    fn on_end(&self, f: Box<dyn FnOnce() + Send>) -> Box<dyn FnOnce()> {
-        let off = self.after_func(f);
-        Box::new(move || _ = off.stop())
+    fn on_end(&self, f: Box<dyn FnOnce() + Send>) -> Option<Box<dyn FnOnce() -> bool>> {
+        let place = Box::try_new_uninit().ok()?; // before there is something to call off
+        let off = catch(|| self.after_func(f)).ok()?;
+        Some(Box::write(place, off))
     }
 }
 
-/// Waits as long as `ctx` lives; not at all if it has ended.
+/// Waits as long as `ctx` lives; not at all if it has ended. Panics if there is no memory to listen to it.
 fn within<T>(ctx: &Context, wait: impl FnOnce(Limit<'_>) -> Option<T>) -> Result<T, Error> {
     match ctx.err() {
         Some(e) => Err(e),
-        None => wait(Limit::stopped_by(ctx)).ok_or_else(|| ctx.err().unwrap_or(Canceled)),
+        None => wait(Limit::stopped_by(ctx)).ok_or_else(|| match ctx.err() {
+            Some(e) => e,
+            None => handle_alloc_error(Layout::new::<StopFn>()),
+        }),
     }
 }
 
@@ -38,6 +52,9 @@ impl<T: ?Sized> Mutex<T> {
     ///
     /// # Errors
     /// How the context ended.
+    ///
+    /// # Panics
+    /// If it has to wait and there is no memory to listen to the context.
     ///
     /// ```
     /// use burrow::{context::{Context, DeadlineExceeded}, sync::Mutex, time::Duration};

@@ -85,10 +85,27 @@ impl Stop for Stopper {
         false
     }
 
-    fn on_end(&self, f: Box<dyn FnOnce() + Send>) -> Box<dyn FnOnce()> {
+    fn on_end(&self, f: Box<dyn FnOnce() + Send>) -> Option<Box<dyn FnOnce() -> bool>> {
         *self.0.lock().unwrap() = Some(f);
-        Box::new(|| ())
+        Some(Box::new(|| true))
     }
+}
+
+/// Who waits for this one finds no memory to listen to it.
+struct Deaf;
+
+impl Stop for Deaf {
+    fn is_over(&self) -> bool {
+        false
+    }
+
+    fn on_end(&self, _: Box<dyn FnOnce() + Send>) -> Option<Box<dyn FnOnce() -> bool>> {
+        None
+    }
+}
+
+fn deaf() -> Limit<'static> {
+    Limit::stopped_by(&Deaf)
 }
 
 #[test]
@@ -267,6 +284,38 @@ fn loom_rwlock_writer_and_reader_give_up() {
         |l| l.read(late()),
         |l| l.read(Forever),
     );
+}
+
+#[test]
+fn loom_rwlock_writer_and_reader_without_memory() {
+    rwlock_model(
+        2,
+        false,
+        |l| l.write(deaf()),
+        |l| l.read(deaf()),
+        |l| l.read(Forever),
+    );
+}
+
+#[test]
+fn loom_mutex_without_memory() {
+    model(|| {
+        let m = Arc::new(RawMutex::new());
+        m.lock();
+        let theirs = [m.clone(), m.clone()];
+        let hs = theirs.map(|m| {
+            thread::spawn(move || {
+                if m.lock_within(deaf()) {
+                    m.unlock();
+                }
+            })
+        });
+        m.unlock();
+        for h in hs {
+            h.join().unwrap();
+        }
+        assert!(m.is_pristine(), "{m:?}");
+    });
 }
 
 #[test]
