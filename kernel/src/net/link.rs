@@ -136,8 +136,9 @@ pub(super) struct Feed<'a> {
     link: &'a mut dyn Link,
     counters: &'a mut Counters,
     frame: Option<&'a [u8]>,
-    /// A frame asked where a neighbor is: its sender has to wait for the answer.
-    pub(super) asked: bool,
+    /// The last attempt to send came to nothing, or to a question where a neighbor is: the sender has to wait for the
+    /// answer.
+    pub(super) waits: bool,
 }
 
 impl<'a> Feed<'a> {
@@ -146,7 +147,7 @@ impl<'a> Feed<'a> {
             link,
             counters,
             frame,
-            asked: false,
+            waits: false,
         }
     }
 }
@@ -168,16 +169,20 @@ impl Device for Feed<'_> {
             Out {
                 link: self.link,
                 counters: self.counters,
-                asked: &mut self.asked,
+                waits: &mut self.waits,
             },
         ))
     }
 
     fn transmit(&mut self, _: Instant) -> Option<Out<'_>> {
-        self.link.has_room().then_some(Out {
+        if !self.link.has_room() {
+            return None;
+        }
+        self.waits = true; // until something is sent
+        Some(Out {
             link: self.link,
             counters: self.counters,
-            asked: &mut self.asked,
+            waits: &mut self.waits,
         })
     }
 
@@ -245,7 +250,7 @@ impl RxToken for In<'_> {
 pub(super) struct Out<'a> {
     link: &'a mut dyn Link,
     counters: &'a mut Counters,
-    asked: &'a mut bool,
+    waits: &'a mut bool,
 }
 
 impl TxToken for Out<'_> {
@@ -253,10 +258,11 @@ impl TxToken for Out<'_> {
         // Without memory the frame is written nowhere and lost, like any frame may be.
         let Some(mut buffer) = self.link.buffer(len) else {
             self.counters.no_memory += 1;
+            *self.waits = false;
             return into_nothing(len, f);
         };
         let r = f(&mut buffer);
-        *self.asked |= is_question(&buffer);
+        *self.waits = is_question(&buffer);
         if self.link.has_room() {
             self.counters.frames_out += 1;
             self.counters.bytes_out += len as u64;

@@ -63,6 +63,7 @@ mod listen;
 #[cfg(not(loom))]
 mod listener;
 #[cfg(not(loom))]
+mod neighbors;
 mod nic;
 #[cfg(not(loom))]
 mod ping;

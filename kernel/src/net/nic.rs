@@ -261,7 +261,7 @@ pub(super) struct Nic {
     pub(super) name: Name,
     pub(super) iface: Iface,
     pub(super) link: Box<dyn Link>,
-    /// Sockets that asked where a neighbor is.
+    /// Sockets that wait to learn where a neighbor is: see `neighbors`.
     pub(super) asking: Vec<u32>,
     pub(super) counters: Counters,
     pub(super) origin: Origin,

@@ -101,13 +101,7 @@ impl Stack {
             Carries::NobodyAt(tuple) => return self.refused_datagram(tuple, wakes),
             Carries::Neighbor => {
                 self.show(n, None, frame, now);
-                for id in core::mem::take(&mut self.nics[n].asking) {
-                    if let Some(s) = self.try_sock(id) {
-                        s.asks = false;
-                        self.mark(id);
-                    }
-                }
-                return;
+                return self.neighbor_found(n, now);
             }
             Carries::Router | Carries::Other => None,
             Carries::Bad(flaw) => {
@@ -161,9 +155,10 @@ impl Stack {
             }
             *left -= 1;
         }
-        if feed.asked && !sock.asks && nic.asking.try_reserve(1).is_ok() {
-            sock.asks = true;
-            nic.asking.push(id);
+        if feed.waits {
+            self.await_neighbor(id);
+        } else if sent > 0 {
+            sock.asks = None;
         }
         self.unblock(id, sent);
         self.settle(id, false, wakes);

@@ -75,8 +75,8 @@ pub(super) struct Sock {
     pub(super) kind: Kind,
     /// On the dirty list.
     pub(super) dirty: bool,
-    /// On its interface's list of those that asked for a neighbor.
-    pub(super) asks: bool,
+    /// On this interface's list of those that wait for a neighbor.
+    pub(super) asks: Option<usize>,
 }
 
 impl Sock {
@@ -284,7 +284,7 @@ impl Stack {
             pd,
             kind,
             dirty: false,
-            asks: false,
+            asks: None,
         })?;
         let index = match self.free.pop() {
             Some(i) => i as usize,

@@ -38,8 +38,9 @@ pub(super) struct Room {
     pub(super) packets: usize,
 }
 
-/// How long a datagram waits to learn where its receiver is, if no other waits behind it.
-const PATIENCE: u64 = 250_000_000;
+/// How long a datagram waits to learn where its receiver is, if no other waits behind it. smoltcp asks once a second,
+/// and not at all if it has just asked for another neighbor.
+const PATIENCE: u64 = 2_500_000_000;
 /// And else; a neighbor in a local network answers within that. Senders may be forged, and a server that answers them
 /// must not stand still for each: at most a tenth of the time, for a socket that has kept others waiting does not do so
 /// again for `REST`.

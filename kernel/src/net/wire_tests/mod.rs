@@ -10,6 +10,7 @@ mod fuzz;
 mod gone;
 mod hostile;
 mod icmp;
+mod neighbors;
 mod reset;
 mod routes;
 
