@@ -46,6 +46,7 @@ const ROOMS: &[&str] = &[
     "kernel/src/sync/mutex.rs",
     "kernel/src/sync/once_lock.rs",
     "kernel/src/sync/lock_api.rs",
+    "kernel/src/sync/map/bag.rs",
     "kernel/src/sync/map/mod.rs",
     "kernel/src/sync/map/trie.rs",
     "kernel/src/sync/pool/mod.rs",

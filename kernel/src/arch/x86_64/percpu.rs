@@ -127,6 +127,7 @@ pub fn init(index: usize, apic_id: u32) {
 }
 
 /// Number of cores that have come up.
+#[inline(always)]
 pub fn core_count() -> usize {
     ONLINE.load(Ordering::Acquire)
 }

@@ -9,7 +9,9 @@
 //! the part's lock when writing: they must not write to the same map. Drops may: none runs under a lock, neither of
 //! what was in the map nor of what did not get in.
 
+mod bag;
 mod hash;
+mod node;
 mod readers;
 mod trie;
 

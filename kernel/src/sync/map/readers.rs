@@ -54,6 +54,7 @@ impl Unseen {
 }
 
 /// How many counters of a parity are in use.
+#[inline(always)]
 fn stripes() -> usize {
     if cfg!(target_os = "none") {
         arch::core_count().min(STRIPES)
@@ -86,10 +87,10 @@ impl Readers {
     #[inline]
     pub(super) fn nobody(&self) -> bool {
         fence(Ordering::SeqCst); // see the file head
-        let n = stripes();
+        let [even, odd] = &self.counters;
         // Acquire: pairs with the subtraction of the last reader.
         let at_rest = |c: &Counter| c.0.load(Ordering::Acquire) == 0;
-        self.counters.iter().all(|parity| parity[..n].iter().all(at_rest))
+        (0..stripes()).all(|i| at_rest(&even[i]) && at_rest(&odd[i]))
     }
 
     /// What the caller has unlinked until now is in a bag; these are the counters to wait for.

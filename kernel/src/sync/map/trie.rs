@@ -13,8 +13,7 @@
 //! | delete | what hung on the entry; then, going up, an inner node that is empty or holds one entry is replaced by null or that entry |
 //!
 //! So a reader always finds the trie in order, as it was at some moment of its way. Entries never change; what a store
-//! unlinks goes into a bag and is freed when no reader can know it any more (`readers`). Freed things are given to the
-//! caller, who drops them after unlocking: a key's and a value's drop is the user's code.
+//! unlinks goes into a bag and is freed when no reader can know it any more (`bag`, `readers`).
 //!
 //! Without memory a change leaves the trie as it was and panics, as any allocation does, after unlocking.
 //!
@@ -25,130 +24,18 @@
 //! copies the map, and a key that comes and goes pays for the lock twice); and resizing tables (a resize stops all writers).
 
 use alloc::boxed::Box;
-use core::{cell::UnsafeCell, mem, ptr};
+use core::{cell::UnsafeCell, ptr};
 
-use super::readers::{Readers, Unseen};
+use super::{
+    bag::{Bag, Garbage, collect},
+    node::{Entry, Inner, LEVELS, Link, inner, is_inner, nibble, null, tagged},
+    readers::Readers,
+};
 use crate::{
     mem::try_box,
-    shim::{AtomicPtr, AtomicUsize, Ordering},
+    shim::{AtomicUsize, Ordering},
     sync::RawMutex,
 };
-
-/// Null, an entry, or an inner node with the tag.
-type Link = AtomicPtr<()>;
-
-const TAG: usize = 1;
-const WIDTH: usize = 16;
-/// The top four bits have chosen the part.
-const TOP: u32 = 56;
-const LEVELS: usize = 15;
-
-#[repr(align(8))]
-pub(super) struct Entry<K, V> {
-    hash: u64,
-    next: Link,
-    /// The next one in its bag, once it is unlinked.
-    bag: *mut Entry<K, V>,
-    pub(super) key: K,
-    pub(super) value: V,
-}
-
-#[repr(align(8))]
-struct Inner {
-    links: [Link; WIDTH],
-    /// The next one in its bag, once it is unlinked.
-    bag: *mut Inner,
-}
-
-fn null() -> Link {
-    Link::new(ptr::null_mut())
-}
-
-fn is_inner(p: *mut ()) -> bool {
-    p.addr() & TAG != 0
-}
-
-/// The node behind a tagged link.
-fn inner(p: *mut ()) -> *mut Inner {
-    p.wrapping_byte_sub(TAG).cast()
-}
-
-fn tagged(n: *mut Inner) -> *mut () {
-    n.cast::<()>().wrapping_byte_add(TAG)
-}
-
-fn nibble(hash: u64, level: usize) -> usize {
-    (hash >> (TOP - 4 * level as u32)) as usize % WIDTH
-}
-
-/// What was unlinked: two lists through the nodes, so that throwing away needs no memory.
-pub(super) struct Bag<K, V> {
-    entries: *mut Entry<K, V>,
-    inners: *mut Inner,
-}
-
-// SAFETY: a bag owns what is in it.
-unsafe impl<K: Send, V: Send> Send for Bag<K, V> {}
-
-impl<K, V> Bag<K, V> {
-    const fn new() -> Self {
-        Bag {
-            entries: ptr::null_mut(),
-            inners: ptr::null_mut(),
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.entries.is_null() && self.inners.is_null()
-    }
-
-    /// # Safety
-    /// 1. It is unlinked, and in no bag.
-    unsafe fn add_entry(&mut self, e: *mut Entry<K, V>) {
-        // SAFETY: 1.: writers have it alone as far as `bag` goes; readers do not look at that field.
-        unsafe { (*e).bag = mem::replace(&mut self.entries, e) };
-    }
-
-    /// # Safety
-    /// 1. As for `add_entry`.
-    unsafe fn add_inner(&mut self, n: *mut Inner) {
-        // SAFETY: as in `add_entry`.
-        unsafe { (*n).bag = mem::replace(&mut self.inners, n) };
-    }
-}
-
-/// Frees what is in it: no reader knows it any more.
-impl<K, V> Drop for Bag<K, V> {
-    #[inline]
-    fn drop(&mut self) {
-        while !self.inners.is_null() {
-            // SAFETY: the bag owns it, and it came from a box.
-            let n = unsafe { Box::from_raw(self.inners) };
-            self.inners = n.bag;
-        }
-        while !self.entries.is_null() {
-            // SAFETY: as above.
-            let e = unsafe { Box::from_raw(self.entries) };
-            // The rest is a bag of its own, whose drop runs if this entry's unwinds.
-            let rest = Bag {
-                entries: e.bag,
-                ..Bag::new()
-            };
-            self.entries = ptr::null_mut();
-            drop(e);
-            self.entries = rest.entries;
-            mem::forget(rest);
-        }
-    }
-}
-
-/// Guarded by the part's lock.
-struct Garbage<K, V> {
-    fresh: Bag<K, V>,
-    sealed: Bag<K, V>,
-    /// What `sealed` waits for.
-    unseen: Unseen,
-}
 
 /// One of the parts of a map.
 #[repr(align(64))]
@@ -199,11 +86,7 @@ impl<K, V> Part<K, V> {
                 lock: RawMutex::new(),
                 root: Link::new(ptr::null_mut()),
                 len: AtomicUsize::new(0),
-                garbage: UnsafeCell::new(Garbage {
-                    fresh: Bag::new(),
-                    sealed: Bag::new(),
-                    unseen: Unseen::NONE,
-                }),
+                garbage: UnsafeCell::new(Garbage::NONE),
             }
         }
     }
@@ -220,12 +103,12 @@ impl<K, V> Part<K, V> {
     pub(super) unsafe fn find<'a>(&self, hash: u64, same: impl Fn(&K) -> bool) -> Option<&'a Entry<K, V>> {
         // Acquire, here and below: pairs with the Release stores of links.
         let mut p = self.root.load(Ordering::Acquire);
-        let mut shift = TOP;
+        let mut way = hash << 4; // the next nibble at the top
         while is_inner(p) {
             // SAFETY: 1.: linked when we came by, so not freed.
             let n = unsafe { &*inner(p) };
-            p = n.links[(hash >> shift) as usize % WIDTH].load(Ordering::Acquire);
-            shift = shift.wrapping_sub(4);
+            p = n.links[(way >> 60) as usize].load(Ordering::Acquire);
+            way <<= 4;
         }
         let mut e = p.cast::<Entry<K, V>>();
         // SAFETY: 1., as above.
@@ -250,6 +133,7 @@ impl<K, V> Part<K, V> {
         self.lock.lock();
         let locked = Locked(&self.lock);
         let mut level = 0;
+        let mut way = hash << 4; // the next nibble at the top
         let mut link = &self.root;
         let first = loop {
             let p = link.load(Ordering::Relaxed);
@@ -257,7 +141,8 @@ impl<K, V> Part<K, V> {
                 break p.cast::<Entry<K, V>>();
             }
             // SAFETY: linked, and we hold the lock.
-            link = unsafe { &(*inner(p)).links[nibble(hash, level)] };
+            link = unsafe { &(*inner(p)).links[(way >> 60) as usize] };
+            way <<= 4;
             level += 1;
         };
         // All entries of a chain have one hash. `at` is the link that leads to the entry, or to the end.
@@ -467,35 +352,4 @@ unsafe fn walk<K, V>(p: *mut (), f: &mut dyn FnMut(&Entry<K, V>) -> bool) -> boo
         e = entry.next.load(Ordering::Acquire).cast();
     }
     true
-}
-
-/// What may be freed now. The lock is held.
-#[inline(always)]
-fn collect<K, V>(g: &mut Garbage<K, V>, readers: &Readers) -> Bag<K, V> {
-    match (g.fresh.is_empty(), g.sealed.is_empty()) {
-        (true, true) => Bag::new(),
-        (_, true) if readers.nobody() => mem::replace(&mut g.fresh, Bag::new()),
-        _ => collect_slow(g, readers),
-    }
-}
-
-#[cold]
-#[inline(never)]
-fn collect_slow<K, V>(g: &mut Garbage<K, V>, readers: &Readers) -> Bag<K, V> {
-    let mut free = Bag::new();
-    if !g.sealed.is_empty() {
-        g.unseen = readers.tick_off(g.unseen);
-        if !g.unseen.is_empty() {
-            return free;
-        }
-        free = mem::replace(&mut g.sealed, Bag::new());
-    }
-    if !g.fresh.is_empty() {
-        mem::swap(&mut g.sealed, &mut g.fresh);
-        g.unseen = readers.tick_off(readers.seal());
-        if g.unseen.is_empty() && free.is_empty() {
-            free = mem::replace(&mut g.sealed, Bag::new());
-        }
-    }
-    free
 }

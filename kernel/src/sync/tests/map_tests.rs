@@ -295,6 +295,14 @@ fn map_survives_a_panicking_drop() {
     }
     let drops = Arc::new(AtomicUsize::new(0));
     let map = Map::new();
+    // The old value alone: the new one is in the map, which is unlocked.
+    map.store(0, Bomb(5, drops.clone()));
+    assert!(recover(|| map.store(0, Bomb(6, drops.clone()))).is_err());
+    assert_eq!((map.load_with(&0, |b| b.0), map.len()), (Some(6), 1));
+    map.store(0, Bomb(7, drops.clone()));
+    assert_eq!(drops.swap(0, SeqCst), 2);
+    map.clear();
+    assert_eq!(drops.swap(0, SeqCst), 1);
     (0..20).for_each(|i| map.store(i, Bomb(i, drops.clone())));
     assert!(recover(|| map.clear()).is_err());
     (100..104).for_each(|i| map.store(i, Bomb(i, drops.clone())));
