@@ -43,7 +43,10 @@ pub fn run_all() -> ! {
             ignored += 1;
             continue;
         }
-        let limit_secs = test.timeout_secs.saturating_add(soak_secs());
+        let limit_secs = test
+            .timeout_secs
+            .saturating_mul(patience())
+            .saturating_add(soak_secs());
         say(Line::Start {
             name,
             limit_secs,
@@ -83,6 +86,11 @@ pub fn soak_secs() -> u32 {
     opts::get_u64("soak_secs")
         .and_then(|secs| secs.try_into().ok())
         .unwrap_or(0)
+}
+
+/// How many times its limit a test may take: the delays of `chaos` cost time.
+fn patience() -> u32 {
+    if opts::get("chaos").is_some() { 3 } else { 1 }
 }
 
 fn run_one(test: &TestDesc) -> Result<(), String> {
