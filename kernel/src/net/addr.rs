@@ -4,7 +4,8 @@
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
-use super::{Error, lookup_host};
+use super::{Error, dns::lookup_within, lookup_host};
+use crate::time::Duration;
 
 /// What names a socket address: a [`SocketAddr`], `(ip, port)`, or text such as `"127.0.0.1:80"` and `"[::1]:80"`. A
 /// name (`"example.com:80"`) is looked up, which waits for a name server. A text without a host (`":80"`) is every address of this machine for who binds, and this machine for who connects.
@@ -35,6 +36,20 @@ pub trait ToAddr {
     /// ```
     fn to_addrs(&self) -> Result<Vec<SocketAddr>, Error> {
         only(self.to_addr()?)
+    }
+
+    /// As [`to_addrs`](Self::to_addrs), but a name server is waited for no longer than `limit`.
+    ///
+    /// # Errors
+    /// [`Error::TimedOut`], or as there.
+    ///
+    /// ```
+    /// use burrow::{net::ToAddr, time::Duration};
+    /// assert_eq!("127.0.0.1:80".to_addrs_within(Duration::ZERO).unwrap().len(), 1); // nobody is asked
+    /// ```
+    fn to_addrs_within(&self, limit: Duration) -> Result<Vec<SocketAddr>, Error> {
+        let _ = limit;
+        self.to_addrs()
     }
 }
 
@@ -83,14 +98,26 @@ impl ToAddr for str {
     }
 
     fn to_addrs(&self) -> Result<Vec<SocketAddr>, Error> {
-        if self.starts_with(':') || self.parse::<SocketAddr>().is_ok() {
-            return only(self.to_addr()?);
-        }
-        let (name, port) = self.rsplit_once(':').ok_or(Error::InvalidAddr)?;
-        let port = port.parse().map_err(|_| Error::InvalidAddr)?;
-        let ips = lookup_host(name)?;
-        Ok(ips.into_iter().map(|ip| SocketAddr::new(ip, port)).collect())
+        resolve(self, lookup_host)
     }
+
+    fn to_addrs_within(&self, limit: Duration) -> Result<Vec<SocketAddr>, Error> {
+        resolve(self, |name| lookup_within(name, limit))
+    }
+}
+
+/// The addresses that `text` names; names are looked up by `lookup`.
+fn resolve(
+    text: &str,
+    lookup: impl FnOnce(&str) -> Result<Vec<IpAddr>, Error>,
+) -> Result<Vec<SocketAddr>, Error> {
+    if text.starts_with(':') || text.parse::<SocketAddr>().is_ok() {
+        return only(text.to_addr()?);
+    }
+    let (name, port) = text.rsplit_once(':').ok_or(Error::InvalidAddr)?;
+    let port = port.parse().map_err(|_| Error::InvalidAddr)?;
+    let ips = lookup(name)?;
+    Ok(ips.into_iter().map(|ip| SocketAddr::new(ip, port)).collect())
 }
 
 impl ToAddr for alloc::string::String {
@@ -101,6 +128,10 @@ impl ToAddr for alloc::string::String {
     fn to_addrs(&self) -> Result<Vec<SocketAddr>, Error> {
         self.as_str().to_addrs()
     }
+
+    fn to_addrs_within(&self, limit: Duration) -> Result<Vec<SocketAddr>, Error> {
+        self.as_str().to_addrs_within(limit)
+    }
 }
 
 impl<T: ToAddr + ?Sized> ToAddr for &T {
@@ -110,6 +141,10 @@ impl<T: ToAddr + ?Sized> ToAddr for &T {
 
     fn to_addrs(&self) -> Result<Vec<SocketAddr>, Error> {
         (**self).to_addrs()
+    }
+
+    fn to_addrs_within(&self, limit: Duration) -> Result<Vec<SocketAddr>, Error> {
+        (**self).to_addrs_within(limit)
     }
 }
 

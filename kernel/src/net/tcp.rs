@@ -229,7 +229,7 @@ impl TcpStream {
         Self::connect_any(&to.to_addrs()?, None)
     }
 
-    /// As [`connect`](Self::connect), for at most `limit`.
+    /// As [`connect`](Self::connect), for at most `limit`, looking up the name included.
     ///
     /// # Errors
     /// [`Error::TimedOut`], or as there.
@@ -241,7 +241,7 @@ impl TcpStream {
     /// ```
     pub fn connect_timeout(to: impl ToAddr, limit: Duration) -> Result<TcpStream, Error> {
         let until = deadline(limit);
-        Self::connect_any(&to.to_addrs()?, Some(until))
+        Self::connect_any(&to.to_addrs_within(limit)?, Some(until))
     }
 
     /// Tries the addresses of a host in turn; what the first said counts if none is right.
@@ -469,10 +469,11 @@ impl TcpStream {
     }
 
     /// Has the peer ended the connection, with nothing unread?
-    pub(super) fn has_ended(&self) -> bool {
+    /// Open, with nothing to read.
+    pub(super) fn is_idle(&self) -> bool {
         self.conn
-            .with(|s, id| Ok(!s.sock(id).tcp().may_recv()))
-            .unwrap_or(true)
+            .with(|s, id| Ok(s.sock(id).tcp().may_recv() && !s.sock(id).tcp().can_recv()))
+            .unwrap_or(false)
     }
 
     /// Reads fail with [`Error::TimedOut`] from `when` on; those that wait are woken. `None`: never.

@@ -27,6 +27,8 @@ pub(super) struct Inner<F: ?Sized> {
     /// Around starting and stopping.
     lock: RawSpinLock,
     at: &'static Location<'static>,
+    /// No reason for a deadlocked program to wait.
+    system: bool,
     f: F,
 }
 
@@ -38,10 +40,10 @@ unsafe impl<F: ?Sized + Send + Sync> Send for Inner<F> {}
 /// A handle to a timer that starts a goroutine.
 pub(super) type Func = Arc<Inner<dyn Fn() + Send + Sync>>;
 
-/// A timer for `f`, not running yet.
+/// A timer for `f`, not running yet. As `system` it is no reason for a deadlocked program to wait.
 #[track_caller]
-pub(super) fn new(f: impl Fn() + Send + Sync + 'static) -> Func {
-    fn make<F: Fn() + Send + Sync + 'static>(f: F, at: &'static Location<'static>) -> Func {
+pub(super) fn new(f: impl Fn() + Send + Sync + 'static, system: bool) -> Func {
+    fn make<F: Fn() + Send + Sync + 'static>(f: F, system: bool, at: &'static Location<'static>) -> Func {
         Arc::new(Inner {
             node: TimerNode::new(Fire::Call {
                 begin,
@@ -50,10 +52,11 @@ pub(super) fn new(f: impl Fn() + Send + Sync + 'static) -> Func {
             }),
             lock: RawSpinLock::new(Rank::Waiters),
             at,
+            system,
             f,
         })
     }
-    make(f, Location::caller())
+    make(f, system, Location::caller())
 }
 
 impl<F: ?Sized> Inner<F> {
@@ -85,7 +88,7 @@ pub(super) fn restart(f: &Func, when: u64) -> bool {
             mem::forget(f.clone()); // the heap's handle
         }
         // SAFETY: 1. just taken out, and alive while the heap has its handle.
-        unsafe { f.node.start(when, false) };
+        unsafe { f.node.start(when, f.system) };
         was
     })
 }
@@ -133,6 +136,6 @@ unsafe fn retry<F>(this: NonNull<Inner<F>>) {
             unsafe { Arc::decrement_strong_count(this.as_ptr()) };
         }
         // SAFETY: 1. in no heap, and alive while the heap has its handle.
-        unsafe { t.node.start(when, false) };
+        unsafe { t.node.start(when, t.system) };
     });
 }

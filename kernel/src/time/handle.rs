@@ -236,7 +236,7 @@ pub fn tick(period: Duration) -> Receiver<Instant> {
 /// ```
 #[track_caller]
 pub fn after_func(d: Duration, f: impl Fn() + Send + Sync + 'static) -> Timer {
-    let f = func::new(f);
+    let f = func::new(f, false);
     func::restart(&f, deadline(d));
     Timer {
         c: Receiver::default(),
@@ -249,6 +249,15 @@ pub fn after_func(d: Duration, f: impl Fn() + Send + Sync + 'static) -> Timer {
 pub(crate) fn stopped_func(f: impl Fn() + Send + Sync + 'static) -> Timer {
     Timer {
         c: Receiver::default(),
-        func: Some(func::new(f)),
+        func: Some(func::new(f, false)),
+    }
+}
+
+/// As [`stopped_func`], and a deadlocked program does not wait for it.
+#[track_caller]
+pub(crate) fn system_func(f: impl Fn() + Send + Sync + 'static) -> Timer {
+    Timer {
+        c: Receiver::default(),
+        func: Some(func::new(f, true)),
     }
 }

@@ -112,7 +112,7 @@ fn loom_function_stop_against_firing() {
     model(|| {
         let ran = crate::chan::<()>(1);
         let tx = ran.sender();
-        let f = func::new(move || tx.send(()));
+        let f = func::new(move || tx.send(()), false);
         func::restart(&f, 1);
         let h = fire(10);
         if func::stop(&f) {
@@ -131,7 +131,7 @@ fn loom_function_without_memory() {
     model(|| {
         let ran = crate::chan::<()>(2);
         let tx = ran.sender();
-        let f = func::new(move || tx.send(()));
+        let f = func::new(move || tx.send(()), false);
         NO_MEMORY.set(1);
         func::restart(&f, 1);
         let h = fire(10);

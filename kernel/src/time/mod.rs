@@ -26,8 +26,8 @@ pub use core::time::Duration;
 
 pub(crate) use channel::ChanTimer;
 pub(crate) use frame::FrameTimer;
-pub(crate) use handle::stopped_func;
 pub use handle::{Ticker, Timer, after, after_func, tick};
+pub(crate) use handle::{stopped_func, system_func};
 #[doc(hidden)] // internal
 pub use heap::TimerHeap;
 pub use instant::Instant;

@@ -327,3 +327,57 @@ fn redirects() {
     server.close();
     other.close();
 }
+
+/// What a server says unasked is not the response to the next request.
+#[burrow::test(timeout = 60)]
+fn what_nobody_asked_for_is_no_response() {
+    let (go_on, said) = (burrow::chan::<()>(0), burrow::chan::<()>(0));
+    let (told, tell) = (go_on.clone(), said.clone());
+    let (l, url, count) = scripted(move |i, c| {
+        if i == 0 && head(&c) {
+            ok(&c, "asked");
+            told.recv();
+            ok(&c, "unasked");
+            tell.send(());
+        }
+        while head(&c) {
+            ok(&c, "asked");
+        }
+    });
+    let client = Client::new();
+    assert_eq!(text(client.get(&url)).unwrap(), "asked");
+    assert_eq!(client.idle_connections(), 1);
+    go_on.send(());
+    said.recv(); // the loopback link delivers at once
+    for _ in 0..3 {
+        assert_eq!(text(client.get(&url)).unwrap(), "asked");
+    }
+    assert_eq!(count.load(Ordering::Relaxed), 2);
+    l.close().unwrap();
+}
+
+/// A source that says it gave more than there was room for.
+#[burrow::test(timeout = 60)]
+fn a_source_that_lies() {
+    let s = Running::start(Server::builder());
+    for length in [Some(3), None] {
+        let mut source = |buf: &mut [u8]| Ok(buf.len() + 1);
+        let url = s.url("/echo");
+        let request = Client::new();
+        let request = request.request(Method::Post, &url).body_from(length, &mut source);
+        assert_eq!(request.send().unwrap_err(), Error::Aborted);
+    }
+    s.stop();
+}
+
+/// An idle connection is no reason for a deadlocked program to wait.
+#[burrow::test(exit = 2, says = "all goroutines are asleep - deadlock!", timeout = 60)]
+fn an_idle_connection_hides_no_deadlock() {
+    let s = Running::start(Server::builder());
+    let client = Client::new().idle_timeout(HOUR);
+    assert_eq!(text(client.get(&s.url("/hello"))).unwrap(), "hello");
+    assert_eq!(client.idle_connections(), 1);
+    s.server.close();
+    let _ = s.run.join();
+    burrow::chan::<()>(0).recv();
+}

@@ -31,12 +31,15 @@ use alloc::{
 use core::{
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    ops::Deref,
 };
 
 use cache::Cache;
 
 use super::{Error, stack};
 use crate::{
+    chan::chan,
+    sched,
     sync::{Mutex, singleflight::Group},
     time::Duration,
 };
@@ -122,16 +125,29 @@ impl Resolver {
     /// assert!(r.lookup("not a name").is_err());
     /// ```
     pub fn lookup(&self, name: &str) -> Result<Vec<IpAddr>, Error> {
+        match self.known(name)? {
+            Known::Here(addrs) => Ok(addrs),
+            Known::Not(name) => self.fly(name),
+        }
+    }
+
+    /// What needs no name server.
+    fn known(&self, name: &str) -> Result<Known, Error> {
         if let Ok(ip) = name.parse() {
-            return Ok([ip].to_vec());
+            return Ok(Known::Here([ip].to_vec()));
         }
         let name = canonical(name)?;
         if name == "localhost" || name.ends_with(".localhost") {
-            return Ok([IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)].to_vec());
+            let both = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+            return Ok(Known::Here(both.to_vec()));
         }
-        if let Some(known) = self.cache.lock().get(&name) {
-            return known;
+        match self.cache.lock().get(&name) {
+            Some(known) => known.map(Known::Here),
+            None => Ok(Known::Not(name)),
         }
+    }
+
+    fn fly(&self, name: String) -> Result<Vec<IpAddr>, Error> {
         let (answer, _shared) = self.flights.do_call(name.clone(), || self.ask(&name));
         answer
     }
@@ -171,6 +187,31 @@ impl Resolver {
     }
 }
 
+enum Known {
+    Here(Vec<IpAddr>),
+    /// The name to ask for.
+    Not(String),
+}
+
+/// As `lookup`, for at most `limit`. The search is a goroutine's of its own and goes on after that: others may wait for the
+/// same flight, and it leaves its answer in the cache.
+fn within<R>(r: R, name: &str, limit: Duration) -> Result<Vec<IpAddr>, Error>
+where
+    R: Deref<Target = Resolver> + Send + 'static,
+{
+    let name = match r.known(name)? {
+        Known::Here(addrs) => return Ok(addrs),
+        Known::Not(name) => name,
+    };
+    let answer = chan(1);
+    let to = answer.clone();
+    let searching = sched::Builder::new()
+        .name("lookup")
+        .spawn(move || to.send(r.fly(name)));
+    let _detached = searching.map_err(|_| Error::OutOfMemory)?;
+    answer.recv_timeout(limit).unwrap_or(Err(Error::TimedOut))
+}
+
 impl Default for Resolver {
     fn default() -> Self {
         Self::new()
@@ -197,6 +238,11 @@ impl fmt::Debug for Resolver {
 /// ```
 pub fn lookup_host(name: &str) -> Result<Vec<IpAddr>, Error> {
     SYSTEM.lookup(name)
+}
+
+/// As [`lookup_host`], for at most `limit`.
+pub(super) fn lookup_within(name: &str, limit: Duration) -> Result<Vec<IpAddr>, Error> {
+    within(&SYSTEM, name, limit)
 }
 
 /// A name as it is asked for: small letters, without the last dot; letters, digits, `-` and `_` in labels of 1 to 63.

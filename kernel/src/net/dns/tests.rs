@@ -374,3 +374,24 @@ fn damaged_answers() {
         let _ = q.read(&bytes);
     }
 }
+
+/// Who waits no longer than so does not, whatever the name server's patience; and hears what is known at once.
+#[test]
+fn a_lookup_with_a_limit() {
+    let s = serve();
+    let patient = Resolver::with_servers(vec![s.at]).patience(Duration::from_secs(3600), 1);
+    let r = Arc::new(patient);
+    assert_eq!(
+        within(r.clone(), "silent.test", Duration::from_millis(5)),
+        Err(Error::TimedOut)
+    );
+    assert_eq!(r.lookup("good.test"), Ok(vec![v4(1), v4(2), v6()]));
+    assert_eq!(
+        within(r.clone(), "good.test", Duration::ZERO).map(|l| l.len()),
+        Ok(3)
+    );
+    let fresh = Arc::new(resolver(&[s.at]));
+    let long = Duration::from_secs(3600);
+    assert_eq!(within(fresh.clone(), "good.test", long).map(|l| l.len()), Ok(3));
+    assert_eq!(within(fresh, "none.test", long), Err(Error::NoSuchHost));
+}

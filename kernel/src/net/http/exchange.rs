@@ -324,6 +324,9 @@ impl<'a> RequestBuilder<'a> {
                     } else {
                         read(&mut buf[..room]).map_err(|_| Error::Aborted)?
                     };
+                    if n > room {
+                        return Err(Error::Aborted); // more than it was given room for
+                    }
                     match &mut left {
                         Some(0) => return Ok(()),
                         Some(_) if n == 0 => return Err(Error::Aborted),

@@ -2,8 +2,9 @@
 //!
 //! A connection whose response was read to its end goes into the pool, with the server's address as its key. It leaves
 //! when a request takes it, when `most` are there and it is the one that was idle longest, or after `idle_for`: a timer
-//! sees to that, also if no request ever comes. One that the server has closed meanwhile is not handed out, as far as
-//! that is known here.
+//! sees to that, also if no request ever comes; a program that is deadlocked does not wait for it. One that the server has
+//! closed meanwhile, or on which it has said something unasked (the next request would take that for its response), is not
+//! handed out, as far as that is known here.
 #![forbid(unsafe_code)]
 
 use alloc::{string::String, sync::Arc, vec::Vec};
@@ -139,27 +140,27 @@ impl Pool {
         if s.idle.len() > 1 {
             return; // the timer runs for the first
         }
-        match &s.sweep {
-            Some(t) => _ = t.reset(s.limits.idle_for),
-            None => {
-                let weak = Arc::downgrade(self);
-                let sweep = move || {
-                    if let Some(p) = weak.upgrade() {
-                        p.0.lock().sweep();
-                    }
-                };
-                s.sweep = Some(time::after_func(s.limits.idle_for, sweep));
-            }
+        if s.sweep.is_none() {
+            let weak = Arc::downgrade(self);
+            let sweep = move || {
+                if let Some(p) = weak.upgrade() {
+                    p.0.lock().sweep();
+                }
+            };
+            s.sweep = Some(time::system_func(sweep));
+        }
+        if let Some(t) = &s.sweep {
+            t.reset(s.limits.idle_for);
         }
     }
 
-    /// A connection to this address that was not closed, as far as we know.
+    /// A connection to this address on which nothing has come, not even its end, as far as we know.
     pub(super) fn take(&self, address: &str) -> Option<Conn> {
         let now = Instant::now();
         let mut s = self.0.lock();
         let idle_for = s.limits.idle_for;
         s.idle
-            .retain(|c| now - c.since < idle_for && !(c.address == address && c.stream.has_ended()));
+            .retain(|c| now - c.since < idle_for && !(c.address == address && !c.stream.is_idle()));
         let at = s.idle.iter().rposition(|c| c.address == address);
         let conn = at.map(|at| s.idle.remove(at));
         if s.idle.is_empty()
