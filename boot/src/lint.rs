@@ -130,10 +130,7 @@ const RELIEFS: &[&str] = &[
 pub(crate) fn check() -> Result<usize> {
     let mut wrong = 0;
     for folder in ["kernel/src", "tests", "examples", "benches"] {
-        let mut files = Vec::new();
-        collect(&root().join(folder), &mut files)?;
-        files.sort();
-        for file in files {
+        for file in sources(&root().join(folder))? {
             let text = std::fs::read_to_string(&file)?;
             let name = file
                 .strip_prefix(root())
@@ -151,6 +148,14 @@ pub(crate) fn check() -> Result<usize> {
         }
     }
     Ok(wrong)
+}
+
+/// The Rust files below a folder, in order.
+pub(crate) fn sources(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    collect(folder, &mut files)?;
+    files.sort();
+    Ok(files)
 }
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {

@@ -3,12 +3,13 @@
 //! It owns every QEMU flag, turns an ELF into something bootable, watches the guest's serial line, and
 //! decides whether a run passed. Cargo calls it as its runner (through `boot/run`), the Makefile calls it for
 //! the rest. Files: `config` (parameters), `qemu` (flags, one guest), `serial` (machine lines),
-//! `verdict` (did it pass), `run`, `test`, `image`, `symbols`, `gdb`, `soak`, `lint` and `doc_examples` (house
+//! `verdict` (did it pass), `run`, `test`, `image`, `symbols`, `gdb`, `soak`, `lint`, `doc_examples` and `coverage` (house
 //! rules), `golden` and `listing` (fast paths, instruction by instruction), `netbench` (servers measured),
 //! `toolchain`.
 
 mod boot_time;
 mod config;
+mod coverage;
 mod doc_examples;
 mod examples;
 mod gdb;
@@ -142,11 +143,11 @@ fn dispatch(mut args: Vec<OsString>) -> Result<i32> {
             soak::soak(count, minutes)
         }
         "golden" => golden::golden(&take_elf(&mut args)?),
-        "lint" => match lint::check()? + doc_examples::check()? {
+        "lint" => match lint::check()? + doc_examples::check()? + coverage::check()? {
             0 => Ok(0),
             wrong => {
                 eprintln!(
-                    "burrow-boot: {wrong} places break a house rule (boot/src/lint.rs, doc_examples.rs)"
+                    "burrow-boot: {wrong} places break a house rule (boot/src/lint.rs, doc_examples.rs, coverage.rs)"
                 );
                 Ok(1)
             }

@@ -8,11 +8,14 @@ use alloc::{sync::Arc, vec, vec::Vec};
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use burrow::{
-    Chan, RecvTimeoutError, Select, TryRecvError, TrySendError, chan, go, runtime, select, spawn,
+    Chan, RecvTimeoutError, Select, TryRecvError, TrySendError, chan, go,
+    sched::WaitReason,
+    select, spawn,
     sync::WaitGroup,
-    time::{Duration, Instant, sleep},
+    time::{Duration, Instant},
     yield_now,
 };
+use burrow_tests::until_parked;
 
 burrow::test_main!();
 
@@ -78,7 +81,7 @@ fn close_wakes_all() {
             spawn(move || rx.recv())
         })
         .collect();
-    sleep(Duration::from_millis(5));
+    until_parked(WaitReason::ChanRecv, 100);
     ch.close();
     for r in receivers {
         assert_eq!(r.join().unwrap(), None);
@@ -94,7 +97,7 @@ fn close_makes_waiting_senders_panic() {
             spawn(move || tx.send(i))
         })
         .collect();
-    sleep(Duration::from_millis(5));
+    until_parked(WaitReason::ChanSend, 10);
     ch.close();
     for s in senders {
         assert!(
@@ -111,9 +114,7 @@ fn waiters_are_served_in_order() {
         let (rx, out) = (ch.receiver(), out.sender());
         go(move || out.send((i, rx.recv())));
         // Until it waits: the next one must come after it, however long a busy host keeps us off.
-        while runtime::sched_detail().matches("(chan receive)").count() <= i as usize {
-            yield_now();
-        }
+        until_parked(WaitReason::ChanRecv, i as usize + 1);
     }
     for i in 0..10 {
         ch.send(i);
@@ -156,7 +157,7 @@ fn big_values_cross_stacks_page_by_page() {
     // A parked receiver with a place that was never touched.
     let rx = ch.receiver();
     let h = spawn(move || rx.recv().expect("open")[N - 1]);
-    sleep(Duration::from_millis(2));
+    until_parked(WaitReason::ChanRecv, 1);
     ch.send([9; N]);
     assert_eq!(h.join().unwrap(), 9);
 }
@@ -192,7 +193,7 @@ fn select_with_a_deadline() {
     );
     let tx = ch.sender();
     go(move || {
-        sleep(Duration::from_millis(5));
+        until_parked(WaitReason::Select, 1);
         tx.send(3);
     });
     assert_eq!(ch.recv_timeout(Duration::from_secs(20)), Ok(3));
@@ -222,8 +223,9 @@ fn select_is_fair() {
 fn selects_in_a_knot() {
     let chans: Vec<Chan<u64>> = (0..4).map(|_| chan(0)).collect();
     let (done, total) = (chan::<()>(0), chan::<(u64, u64)>(8));
+    let moved = Arc::new(AtomicU32::new(0));
     for me in 0..8usize {
-        let (c, done, total) = (chans.clone(), done.receiver(), total.sender());
+        let (c, done, total, moved) = (chans.clone(), done.receiver(), total.sender(), moved.clone());
         go(move || {
             let (mut sent, mut got) = (0u64, 0u64);
             loop {
@@ -235,11 +237,14 @@ fn selects_in_a_knot() {
                     recv(z) -> v => got += v.unwrap(),
                     recv(done) -> _ => break,
                 }
+                moved.fetch_add(1, Ordering::Relaxed);
             }
             total.send((sent, got));
         });
     }
-    sleep(Duration::from_millis(300));
+    while moved.load(Ordering::Relaxed) < 20_000 {
+        yield_now();
+    }
     done.close();
     let (mut sent, mut got) = (0, 0);
     for _ in 0..8 {
@@ -247,7 +252,7 @@ fn selects_in_a_knot() {
         sent += s;
         got += g;
     }
-    assert!(sent == got && sent > 100, "{sent} sent, {got} received");
+    assert!(sent == got && sent >= 9_000, "{sent} sent, {got} received");
 }
 
 #[burrow::test]

@@ -7,10 +7,14 @@ use alloc::{sync::Arc, vec::Vec};
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use burrow::{
-    chan, go, spawn,
+    chan, go,
+    sched::WaitReason,
+    spawn,
     sync::{Mutex, RawMutex, WaitGroup},
-    time::{Duration, Instant, sleep},
+    time::{Duration, Instant},
+    yield_now,
 };
+use burrow_tests::until_parked;
 
 burrow::test_main!();
 
@@ -24,7 +28,7 @@ fn mutex_excludes() {
                 let mut t = TOTAL.lock();
                 let old = *t;
                 if i % 1000 == 0 {
-                    burrow::yield_now();
+                    yield_now();
                 }
                 *t = old + 1;
             }
@@ -62,7 +66,9 @@ fn a_hog_does_not_starve_a_waiter() {
             }
         }
     });
-    sleep(Duration::from_millis(2));
+    while !m.is_locked() {
+        yield_now();
+    }
     for _ in 0..20 {
         drop(m.lock());
     }
@@ -97,7 +103,7 @@ fn wait_group_has_many_waiters() {
             })
         })
         .collect();
-    sleep(Duration::from_millis(5));
+    until_parked(WaitReason::WaitGroupWait, 50);
     wg.done();
     out.close();
     for h in hs {

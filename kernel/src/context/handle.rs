@@ -28,6 +28,13 @@ use crate::{
 /// cancel();
 /// assert!(theirs.err().is_some());
 /// ```
+///
+/// There is no context that is nil, so none has a nil parent:
+///
+/// ```compile_fail,E0599
+/// let parent: Option<burrow::context::Context> = None;
+/// parent.with_cancel();
+/// ```
 #[derive(Clone)]
 pub struct Context {
     scope: Option<NodeRef>,
@@ -223,6 +230,12 @@ impl Context {
     ///     recv(ctx.done()) => {}
     ///     default => unreachable!("it has ended"),
     /// }
+    /// ```
+    ///
+    /// Only the context closes it:
+    ///
+    /// ```compile_fail,E0599
+    /// burrow::context::background().done().close();
     /// ```
     pub fn done(&self) -> Receiver<()> {
         self.scope.as_ref().map_or_else(Receiver::default, NodeRef::done)

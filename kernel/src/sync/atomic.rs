@@ -182,6 +182,12 @@ impl<T: fmt::Debug> fmt::Debug for Snapshot<T> {
 /// limits.update(|l| l.iter().map(|x| x + 1).collect());
 /// assert_eq!((*limits.load()).as_slice(), [31]);
 /// ```
+///
+/// A value of another type does not go in, and there is always one:
+///
+/// ```compile_fail,E0277
+/// burrow::sync::Value::new(10_u32).store("eleven");
+/// ```
 pub struct Value<T> {
     word: AtomicU64,
     _owns: PhantomData<Node<T>>,

@@ -178,6 +178,12 @@ impl Condvar {
     ///     }
     /// });
     /// ```
+    ///
+    /// Without the mutex there is no wait:
+    ///
+    /// ```compile_fail,E0061
+    /// burrow::sync::Condvar::new().wait();
+    /// ```
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn wait<'a, T: ?Sized>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
         crate::lock::might_sleep();

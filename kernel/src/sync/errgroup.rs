@@ -49,6 +49,14 @@ struct Inner<E> {
 /// }
 /// assert_eq!(g.wait(), Err("no 7".into()));
 /// ```
+///
+/// A member may outlive who started it, so it borrows nothing from there:
+///
+/// ```compile_fail,E0373
+/// let g = burrow::sync::errgroup::Group::<String>::new();
+/// let n = 7;
+/// g.go(|| { println!("{n}"); Ok(()) });
+/// ```
 pub struct Group<E = Box<dyn Error + Send + Sync>> {
     inner: Arc<Inner<E>>,
 }

@@ -188,6 +188,23 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for Mutex<T> {
 /// drop(guard); // unlocks
 /// assert!(!m.is_locked());
 /// ```
+///
+/// It unlocks once, and where it was locked:
+///
+/// ```compile_fail,E0382
+/// let m = burrow::sync::Mutex::new(1);
+/// let guard = m.lock();
+/// drop(guard);
+/// drop(guard);
+/// ```
+///
+/// ```compile_fail,E0277
+/// let m = burrow::sync::Mutex::new(1);
+/// burrow::scope(|s| {
+///     let guard = m.lock();
+///     s.spawn(move || drop(guard));
+/// });
+/// ```
 #[must_use = "the mutex is locked only while the guard lives"]
 pub struct MutexGuard<'a, T: ?Sized> {
     mutex: &'a Mutex<T>,

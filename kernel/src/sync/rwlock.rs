@@ -278,6 +278,13 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for RwLock<T> {
 /// let (a, b) = (l.read(), l.try_read().unwrap()); // both at once
 /// assert_eq!(*a + *b, 10);
 /// ```
+///
+/// Nobody writes through it:
+///
+/// ```compile_fail,E0594
+/// let l = burrow::sync::RwLock::new(5);
+/// *l.read() = 6;
+/// ```
 #[must_use = "the lock is held only while the guard lives"]
 pub struct RwLockReadGuard<'a, T: ?Sized> {
     lock: &'a RwLock<T>,

@@ -200,7 +200,7 @@ pub(crate) unsafe fn sleeps_on(what: *const ()) -> (usize, Option<u32>) {
 
 /// Calls `f` with every sleeper, bucket by bucket, as far as nobody holds the bucket. For reports on a program that is
 /// stuck: `f` takes no lock and allocates nothing.
-#[cfg(target_os = "none")]
+#[cfg(any(target_os = "none", all(test, not(loom))))]
 pub(super) fn for_each(mut f: impl FnMut(&Waiter)) {
     for b in &TABLE {
         if b.lock.try_lock() {

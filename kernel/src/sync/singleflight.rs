@@ -165,6 +165,13 @@ impl<K: Ord + Clone, V: Clone> Group<K, V> {
     pub fn in_flight(&self) -> usize {
         self.calls.lock().len()
     }
+
+    /// How many share the call with this key, besides who runs it.
+    #[cfg(all(test, not(loom)))]
+    pub(super) fn followers(&self, key: &K) -> usize {
+        let calls = self.calls.lock();
+        calls.get(key).map_or(0, |c| c.others.load(Ordering::Relaxed))
+    }
 }
 
 impl<V> Call<V> {

@@ -253,7 +253,7 @@ unsafe fn take_first(link: &Link, first: &Waiter) {
 ///
 /// # Safety
 /// 1. As for `node`.
-#[cfg(target_os = "none")]
+#[cfg(any(target_os = "none", all(test, not(loom))))]
 pub(super) unsafe fn walk(p: *const Waiter, f: &mut dyn FnMut(&Waiter)) {
     // SAFETY: 1. is passed on.
     let Some(top) = (unsafe { node(p) }) else { return };

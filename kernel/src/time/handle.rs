@@ -22,6 +22,12 @@ use crate::Receiver;
 /// assert!(timer.c.recv().is_some());
 /// assert!(!timer.stop()); // too late
 /// ```
+///
+/// Nobody else sends on its channel, or closes it:
+///
+/// ```compile_fail,E0599
+/// burrow::time::Timer::new(burrow::time::Duration::ZERO).c.close();
+/// ```
 #[must_use = "a timer that nobody holds never fires"]
 pub struct Timer {
     /// Where the time is sent when the timer fires; the nil channel for a timer of [`after_func`]. It is never closed,

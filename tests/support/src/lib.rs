@@ -71,6 +71,22 @@ impl Rng {
     }
 }
 
+/// How many goroutines are parked for this reason.
+pub fn parked(reason: WaitReason) -> usize {
+    let mut quoted = alloc::string::String::from("(");
+    quoted.push_str(reason.as_str());
+    quoted.push(')');
+    burrow::runtime::sched_detail().matches(&quoted).count()
+}
+
+/// Waits until so many goroutines are parked for this reason: a test that needs them asleep asks for that, not for a
+/// delay that is usually enough.
+pub fn until_parked(reason: WaitReason, n: usize) {
+    while parked(reason) < n {
+        burrow::yield_now();
+    }
+}
+
 /// A counter that one goroutine waits on.
 pub struct Parker {
     lock: RawSpinLock,

@@ -157,6 +157,15 @@ pub fn on_collection() {
 /// b.clear();
 /// BUFFERS.put(b);
 /// ```
+///
+/// What was put in is the pool's: nobody uses it, or puts it in twice.
+///
+/// ```compile_fail,E0382
+/// let pool = burrow::sync::Pool::new(String::new);
+/// let s = pool.get();
+/// pool.put(s);
+/// pool.put(s);
+/// ```
 pub struct Pool<T: Send + 'static, F = fn() -> T> {
     shared: OnceLock<Arc<Shared<T>>>,
     make: F,

@@ -7,9 +7,9 @@ use std::{
         atomic::{AtomicU32, Ordering::SeqCst},
     },
     thread,
-    time::Duration,
 };
 
+use super::{sleepers, until};
 use crate::{
     recover, scope, spawn,
     sync::{Condvar, LazyLock, Mutex, Once, OnceLock, RwLock, RwLockWriteGuard},
@@ -17,10 +17,6 @@ use crate::{
 
 fn panics(f: impl FnOnce()) -> String {
     recover(f).expect_err("should panic").to_string()
-}
-
-fn a_while() {
-    thread::sleep(Duration::from_millis(20));
 }
 
 #[test]
@@ -76,12 +72,12 @@ fn rwlock_a_waiting_writer_goes_before_new_readers() {
             let _g = l.write();
             log.lock().unwrap().push("writer");
         });
-        a_while();
+        until(|| sleepers(&l) == 1);
         s.spawn(|| {
             let _g = l.read();
             log.lock().unwrap().push("reader");
         });
-        a_while();
+        until(|| sleepers(&l) == 2);
         assert!(l.try_read().is_none());
         drop(first);
     });
@@ -95,7 +91,7 @@ fn rwlock_recursion_is_told() {
         let r = l.read();
         assert!(panics(|| drop(l.write())).contains("holds for reading"));
         let w = s.spawn(|| drop(l.write()));
-        a_while();
+        until(|| sleepers(&l) == 1);
         assert!(panics(|| drop(l.read())).contains("recursive read lock"));
         drop(r);
         w.join().unwrap();
@@ -118,7 +114,7 @@ fn once_runs_once() {
         for _ in 0..4 {
             s.spawn(|| {
                 once.call_once(|| {
-                    a_while();
+                    until(|| sleepers(&once) == 3);
                     n.fetch_add(1, SeqCst);
                 });
                 assert_eq!(n.load(SeqCst), 1);
@@ -151,18 +147,19 @@ fn once_in_itself_is_told() {
 
 #[test]
 fn once_lock_tries_again_after_a_panic() {
-    let cell = OnceLock::new();
+    let (cell, running) = (OnceLock::new(), AtomicU32::new(0));
     scope(|s| {
         s.spawn(|| {
             assert_eq!(
                 panics(|| _ = cell.get_or_init(|| {
-                    a_while();
+                    running.store(1, SeqCst);
+                    until(|| sleepers(&cell) == 1);
                     panic!("no value")
                 })),
                 "no value"
             );
         });
-        thread::sleep(Duration::from_millis(5));
+        until(|| running.load(SeqCst) == 1);
         assert_eq!(cell.get_or_init(|| 5), &5);
     });
 }
@@ -220,9 +217,8 @@ fn condvar_wakes_in_order_of_arrival() {
                 *turn -= 1;
                 log.lock().unwrap().push(i);
             });
-            a_while();
+            until(|| format!("{c:?}") == format!("Condvar({i} waiting)"));
         }
-        assert_eq!(format!("{c:?}"), "Condvar(4 waiting)");
         for n in 1..=4 {
             *m.lock() += 1;
             c.notify_one();

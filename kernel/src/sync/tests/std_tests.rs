@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::{sleepers, until};
 use crate::{
     recover, spawn,
     sync::{Mutex, RawMutex, WaitGroup},
@@ -80,7 +81,7 @@ fn starvation_mode_serves_the_waiter() {
             }
         }
     });
-    thread::sleep(Duration::from_millis(2));
+    until(|| m.is_locked());
     let t = Instant::now();
     for _ in 0..20 {
         drop(m.lock());
@@ -131,9 +132,26 @@ fn wait_group_reuse_is_noticed() {
     wg.add(1);
     let w = wg.clone();
     let h = spawn(move || w.wait());
-    thread::sleep(Duration::from_millis(20)); // it waits
+    until(|| sleepers(&*wg) == 1);
     // As `done` would, but the group is in use again before the waiter can have looked.
     wg.finish_and_reuse();
     let msg = h.join().expect_err("should panic").to_string();
     assert_eq!(msg, "sync: WaitGroup is reused before previous wait has returned");
+}
+
+/// The counter rises from zero while the last `done` is about to wake who waits: told. The next to bring it down wakes.
+#[test]
+fn wait_group_add_is_noticed() {
+    let wg = Arc::new(WaitGroup::new());
+    wg.add(1);
+    let w = wg.clone();
+    let h = spawn(move || w.wait());
+    until(|| sleepers(&*wg) == 1);
+    wg.half_a_done();
+    assert_eq!(
+        panics(|| wg.add(1)),
+        "sync: WaitGroup misuse: add called concurrently with wait"
+    );
+    wg.done();
+    assert!(h.join().is_ok());
 }

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use super::until;
 use crate::{
     chan,
     context::{Canceled, Context},
@@ -21,28 +22,23 @@ fn panics(f: impl FnOnce()) -> String {
     recover(f).expect_err("should panic").to_string()
 }
 
-fn a_while() {
-    thread::sleep(Duration::from_millis(20));
-}
-
 #[test]
 fn semaphore_serves_in_order() {
     let (s, log) = (Semaphore::new(3), std::sync::Mutex::new(Vec::new()));
     s.acquire(3);
     scope(|sc| {
-        for n in [3, 1, 2] {
+        for (i, n) in [3, 1, 2].into_iter().enumerate() {
             let (s, log) = (&s, &log);
             sc.spawn(move || {
                 s.acquire(n);
                 log.lock().unwrap().push(n);
                 s.release(n);
             });
-            a_while();
+            until(|| s.waiting() == i + 1);
         }
         s.release(2);
-        a_while();
         assert!(
-            log.lock().unwrap().is_empty(),
+            s.waiting() == 3 && log.lock().unwrap().is_empty(),
             "the big one is first and is not overtaken"
         );
         assert!(!s.try_acquire(1), "nor by somebody new");
@@ -59,9 +55,9 @@ fn semaphore_gives_up_and_lets_the_next_one_by() {
     s.acquire(1);
     scope(|sc| {
         let big = sc.spawn(|| s.acquire_ctx(&ctx, 2));
-        a_while();
+        until(|| s.waiting() == 1);
         let small = sc.spawn(|| s.acquire(1));
-        a_while();
+        until(|| s.waiting() == 2);
         assert!(!small.is_finished());
         cancel();
         assert_eq!(big.join().unwrap(), Err(Canceled));
@@ -93,9 +89,10 @@ fn errgroup_first_error_wins_and_stops() {
         assert_eq!(e.unwrap(), "first");
         n.fetch_add(1, SeqCst);
     });
+    let stopped = stops.clone();
     g.go(|| Err("first".into()));
-    g.go(|| {
-        a_while();
+    g.go(move || {
+        until(|| stopped.load(SeqCst) == 1);
         Err("second".into())
     });
     g.go(|| Ok(()));
@@ -173,8 +170,7 @@ fn singleflight_shares() {
             spawn(move || {
                 g.do_call("key", || {
                     calls.fetch_add(1, SeqCst);
-                    a_while();
-                    a_while();
+                    until(|| g.followers(&"key") == 4);
                     7
                 })
             })
@@ -235,7 +231,7 @@ fn singleflight_drops_keys_without_its_mutex() {
     }
     let (got, shared) = GROUP.do_call(Key(1), || {
         let late = spawn(|| GROUP.do_call(Key(1), || 9));
-        a_while();
+        until(|| GROUP.followers(&Key(1)) == 1);
         GROUP.forget(&Key(1));
         assert_eq!(GROUP.do_call(Key(1), || 4), (4, false));
         drop(late);
@@ -251,11 +247,11 @@ fn singleflight_panics_everywhere() {
     let h = g.clone();
     let leader = spawn(move || {
         h.do_call(1, || {
-            a_while();
+            until(|| h.followers(&1) == 1);
             panic!("no luck")
         })
     });
-    thread::sleep(Duration::from_millis(5));
+    until(|| g.in_flight() == 1);
     let text = panics(|| _ = g.do_call(1, || 5));
     let first = leader.join().unwrap_err().to_string();
     assert_eq!((first.as_str(), g.in_flight()), ("no luck", 0));
