@@ -64,6 +64,7 @@ mod listen;
 mod listener;
 #[cfg(not(loom))]
 mod neighbors;
+#[cfg(not(loom))]
 mod nic;
 #[cfg(not(loom))]
 mod ping;

@@ -195,6 +195,13 @@ unsafe extern "C-unwind" fn arrive(block: &mut Block) -> ! {
     )))
 }
 
+/// Panics with `kind` from ordinary code: for what should have been a fault, and is noticed only now.
+#[cold]
+pub fn raise(kind: Kind) -> ! {
+    let p = Panic::new(kind, Message::Kind, None);
+    throw(Unwound::Panic(with_backtrace(p, raise as *const () as usize)))
+}
+
 /// Undoes the call that jumped to nowhere: the exact address becomes one inside the call instruction.
 fn leave_wild_jump(f: &mut TrapFrame) {
     if !seam::stack().contains(&(f.rsp as usize)) {

@@ -34,6 +34,7 @@ use crate::{
         },
     },
     mem::{frames, stack::Stack},
+    panic,
 };
 
 /// Panics for want of a frame that may be under way at once.
@@ -100,6 +101,22 @@ pub(crate) fn overflows(s: Stack, f: &TrapFrame) -> bool {
         g.overflow.set(true);
     }
     !(own && g.overflow.get())
+}
+
+/// The running goroutine has released the lock under which it drew on its reserve, and g0 has taken the pages back, but not
+/// those it stands on: what it touches next may be mapped, and so could each call creep a little further under the next lock,
+/// without a fault of its own, until the reserve ends. So if it stands in the reserve, that is its stack overflow, here.
+pub(crate) fn check_overdrawn(g: GPtr) {
+    let here = 0u8;
+    let (at, s) = (core::ptr::addr_of!(here) as usize, g.stack.get());
+    let allowed = g.overflow.get() || g.want.get() == Want::Panics || panic::panicking();
+    if (s.floor()..s.bottom()).contains(&at) && !allowed {
+        g.overflow.set(true);
+        panic::fault::raise(panic::Kind::StackOverflow {
+            goid: g.id(),
+            size: s.size(),
+        });
+    }
 }
 
 /// Frames there should be before a panic starts: those under way, and one on each core that starts without asking.

@@ -373,7 +373,8 @@ pub(crate) fn yield_preempted() {
         return;
     }
     if g.overdrawn.take() {
-        return give_back_unused();
+        give_back_unused();
+        return grow::check_overdrawn(g);
     }
     arch::preempt_disable();
     switch_to_g0(preempted_post, core::ptr::null_mut());
