@@ -354,6 +354,43 @@ fn a_call_at_the_end_of_a_stack() {
             "{p:?}"
         );
     }
+    // Whom the last write of such a goroutine wakes is awake, wherever in the call its stack ended.
+    #[inline(never)]
+    fn only_write<const N: usize>(a: &TcpStream, n: u64) -> u64 {
+        let room = core::hint::black_box([n; N]);
+        a.write_all(b"x").unwrap();
+        match n {
+            u64::MAX => 0,
+            _ => only_write::<N>(a, core::hint::black_box(n + 1)) + room[N / 2],
+        }
+    }
+    let writers = [
+        only_write::<3>,
+        only_write::<7>,
+        only_write::<20>,
+        only_write::<45>,
+    ];
+    for i in 0..40 {
+        let (a, b) = pair();
+        let (at, write) = (b.local_addr(), writers[i % 4]);
+        let reader = spawn(move || while matches!(b.read(&mut [0; 8]), Ok(1..)) {});
+        let writer = a.clone();
+        let p = spawn(move || write(&writer, 0)).join().unwrap_err();
+        assert!(
+            matches!(p.kind(), burrow::panic::Kind::StackOverflow { .. }),
+            "{p:?}"
+        );
+        let unread = || {
+            let all = burrow::net::connections(4096);
+            all.iter()
+                .any(|c| c.local == at && c.unread > 0 && c.peer == a.local_addr())
+        };
+        while unread() {
+            burrow::yield_now();
+        }
+        drop(a);
+        reader.join().unwrap();
+    }
     a.set_read_deadline(Some(Instant::now() + 5000 * MS));
     a.write_all(b"end").unwrap();
     b.write_all(b"end").unwrap();

@@ -49,7 +49,7 @@ use super::{
     udp_state::Datagrams,
 };
 use crate::{
-    lock::{Rank, SpinLock},
+    lock::{PreemptGuard, Rank, SpinLock},
     sched,
     shim::{AtomicBool, Ordering},
     time::{Duration, Timer},
@@ -142,8 +142,10 @@ pub(super) fn clock(now: u64) -> Instant {
 const ROUNDS: usize = 8;
 
 /// Runs `f` on the stack, then polls it until nothing is left to do or others have waited long enough, and readies who
-/// may go on.
+/// may go on. Not preempted until they are ready: the goroutine might stand at the end of its stack, and panic between the
+/// lock and the last of them, who would wait for ever.
 pub(super) fn with<R>(f: impl FnOnce(&mut Stack) -> R) -> R {
+    let here = PreemptGuard::new();
     let mut wakes = Wakes::new();
     let (r, more) = {
         let mut guard = STACK.lock();
@@ -155,6 +157,7 @@ pub(super) fn with<R>(f: impl FnOnce(&mut Stack) -> R) -> R {
     bell::ring();
     sched::ready_all(&wakes);
     tell_who_hung_up();
+    drop(here);
     if more {
         poll_on();
     }
@@ -190,6 +193,7 @@ fn fire() {
 
 /// One more round, with the lock taken anew. `true`: there is more to do.
 fn again() -> bool {
+    let _here = PreemptGuard::new(); // as in `with`
     let mut wakes = Wakes::new();
     let more = match &mut *STACK.lock() {
         Some(s) => {
