@@ -330,7 +330,8 @@ fn wake_slow() {
 /// kicks after releasing it. With `spinning` the core is already counted as a searcher.
 pub(crate) fn hand_over(core: usize, p: &'static P, spinning: bool) {
     let m = m::get(core);
-    // The target is parked and off the idle mask: until its kick, these cells are ours.
+    // The target was on a mask and is off it: until its kick, these cells are ours. It may not have halted yet, but a
+    // core that goes on a mask has left them before (model `loom_a_core_on_its_way_to_sleep_is_given_a_p` in `idle`).
     m.spinning.set(spinning);
     m.next_p.store(p.id() as u32 + 1, Ordering::Release); // pairs with the Acquire swap in `core_sleep`
 }
@@ -361,7 +362,7 @@ fn acquire_or_sleep(core: &'static Core, m: &M) {
 
 /// Gives back the P and becomes idle, unless work turned up. `true`: the core is on the idle list.
 fn go_idle(core: &'static Core, m: &M, p: &'static P) -> bool {
-    {
+    let searched = {
         let mut s = SCHED.lock();
         if STW.load(Ordering::Relaxed)
             || LEN.load(Ordering::Relaxed) != 0
@@ -373,8 +374,9 @@ fn go_idle(core: &'static Core, m: &M, p: &'static P) -> bool {
         m::clear_p(core);
         s.put_idle_p(p);
         s.idle_ms |= 1 << core.index();
-    }
-    if m.spinning.replace(false) {
+        m.spinning.replace(false) // while it is ours: see `hand_over`
+    };
+    if searched {
         SPINNERS.stop();
     } else {
         fence(Ordering::SeqCst); // as I2 in `idle`, for a core that never got to search

@@ -15,6 +15,11 @@
 //! already lowered and wakes somebody (unless another searcher is still counted, of whom the same holds).
 //! A searcher that finds work and was the last one wakes another before it runs it, so that a burst of
 //! work fans out. A P is put on the idle list *before* I1, so S3 finds it there.
+//!
+//! Whether a core is one of those counted is a flag of its own, which a waker sets anew for a core that it takes off the mask
+//! of sleepers. Hence a core that goes on the mask takes its flag down *first*, and pays the count (I1) afterwards by what the
+//! flag was. Were it to look at the flag afterwards, too, a waker could have cleared it in between: the count would stay one too
+//! high for ever, every submitter would rely on a searcher that is none, and the machine would sleep beside its work.
 #![forbid(unsafe_code)]
 
 use crate::shim::{AtomicU32, Ordering, fence};
@@ -226,6 +231,38 @@ mod loom_tests {
                 found || woke,
                 "work is on a queue, the core sleeps, nobody woke it"
             );
+        });
+    }
+
+    /// A core that searched goes on the mask of sleepers while another takes it off again, to give it a P without a search
+    /// (`stand_back`, `send_home`, the end of a stop of the world). Who is counted and whose flag is up stay the same. With
+    /// the flag taken down after the lock, as it once was, the count was left at one: nobody was woken any more.
+    #[test]
+    fn loom_a_core_on_its_way_to_sleep_is_given_a_p() {
+        loom::model(|| {
+            let spin = Arc::new(Spinners::new());
+            let flag = Arc::new(AtomicU32::new(1)); // `M::spinning`
+            let mask = Arc::new(loom::sync::Mutex::new(0u32));
+            spin.start();
+            let (f2, m2) = (flag.clone(), mask.clone());
+            let giver = loom::thread::spawn(move || {
+                let mut mask = m2.lock().unwrap();
+                if *mask != 0 {
+                    *mask = 0;
+                    f2.store(0, Ordering::Relaxed); // `hand_over`, without a search
+                }
+            });
+            // `go_idle`, `stand_back`.
+            let searched = {
+                let mut mask = mask.lock().unwrap();
+                *mask = 1;
+                flag.swap(0, Ordering::Relaxed)
+            };
+            if searched != 0 {
+                spin.stop();
+            }
+            giver.join().unwrap();
+            assert_eq!(spin.count(), flag.load(Ordering::Relaxed));
         });
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! | fields | who |
 //! | --- | --- |
-//! | `spinning`, `now`, `syscall_p`, `blocks` | g0 or the goroutine of this core, preemption off |
+//! | `now`, `syscall_p`, `blocks` | g0 or the goroutine of this core, preemption off |
+//! | `spinning` | g0 of this core; from when it goes on a mask of sleepers (`Sched::idle_ms`, `locked_ms`) to its kick: the waker that takes it off |
 //! | `locked_g` | set by the goroutine locked here, read by all |
 //! | `mailbox` | any core under the scheduler lock |
 //! | `next_p` | a waker under the scheduler lock; consumed by this core after its kick |

@@ -134,7 +134,7 @@ fn stand_back(core: &'static Core, m: &M, picked: Option<GPtr>) -> bool {
         return false;
     }
     let Some(p) = p_of(core) else { return false };
-    let other = {
+    let (other, searched) = {
         let mut s = SCHED.lock();
         if STW.load(Ordering::Relaxed) || !m.mailbox.load(Ordering::Relaxed).is_null() {
             return false;
@@ -152,9 +152,9 @@ fn stand_back(core: &'static Core, m: &M, picked: Option<GPtr>) -> bool {
             }
         }
         s.locked_ms |= 1 << me;
-        other
+        (other, m.spinning.replace(false)) // while it is ours: see `hand_over`
     };
-    if m.spinning.replace(false) {
+    if searched {
         SPINNERS.stop();
     }
     match other {

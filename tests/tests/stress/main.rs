@@ -8,6 +8,7 @@ extern crate alloc;
 
 mod blocking;
 mod chan;
+mod locked;
 mod locks;
 mod memory;
 mod panics;
