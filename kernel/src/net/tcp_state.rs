@@ -307,11 +307,7 @@ impl Stack {
                 return self.remove(id);
             }
             if state == State::TimeWait && was != state {
-                let generation = self.sock(id).generation;
-                self.linger(Who {
-                    index: id,
-                    generation,
-                });
+                self.linger(id);
             }
             return;
         }
@@ -372,13 +368,17 @@ impl Stack {
         true
     }
 
-    /// An orphan came to TIME_WAIT; too many of them are forgotten.
-    fn linger(&mut self, who: Who) {
-        if self.time_waits.len() >= TIME_WAITS {
+    /// An orphan is in TIME_WAIT; too many of them are forgotten.
+    fn linger(&mut self, id: u32) {
+        let generation = self.sock(id).generation;
+        if self.time_waits.len() >= TIME_WAITS || self.time_waits.try_reserve(1).is_err() {
             self.forget_time_wait();
         }
         if self.time_waits.try_reserve(1).is_ok() {
-            self.time_waits.push_back(who);
+            self.time_waits.push_back(Who {
+                index: id,
+                generation,
+            });
         }
     }
 
@@ -478,8 +478,12 @@ impl Stack {
         let c = self.connection(id);
         c.orphan = true;
         c.expires = expires;
+        let lingers = c.was == State::TimeWait; // came there while it had a handle
         self.orphans += 1;
         self.mark(id);
+        if lingers {
+            self.linger(id);
+        }
     }
 
     /// Nobody will accept it.

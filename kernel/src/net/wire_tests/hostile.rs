@@ -1,7 +1,10 @@
 //! Peers that mean harm, and neighbors that are not there.
 #![forbid(unsafe_code)]
 
-use smoltcp::wire::{Ipv4Address, Ipv4Packet, TcpControl, UdpPacket};
+use smoltcp::{
+    socket::tcp::State,
+    wire::{Ipv4Address, Ipv4Packet, TcpControl, UdpPacket},
+};
 
 use super::{
     super::{
@@ -9,7 +12,7 @@ use super::{
         demux::Tuple,
         listen::{EPHEMERAL, TRIES},
         round::Wakes,
-        tcp_state::ORPHANS,
+        tcp_state::{ORPHANS, TIME_WAITS},
         udp_state::{ROOM, new_socket},
     },
     IP, MS, OUR_IP, Rig, SECOND, frames,
@@ -282,4 +285,31 @@ fn windows_are_sent_in_rounds() {
     }
     assert_eq!(sent, 20 * 3);
     assert!(rounds >= 2);
+}
+
+/// At most so many orphans linger in TIME_WAIT, whether they came there before their handle went or after.
+#[test]
+fn lingering_orphans_are_bounded() {
+    let mut r = Rig::new();
+    let l = listen(&mut r);
+    for i in 0..TIME_WAITS as u16 + 100 {
+        let port = 2000 + i;
+        let (id, seq) = open(&mut r, l, port);
+        let fin = frames::tcp((OUR_IP, port), (IP, 80), TcpControl::Fin, 101, Some(seq + 1), b"");
+        if i % 2 == 0 {
+            r.s.finish(id);
+            r.run();
+            r.input(fin);
+            assert_eq!(r.s.sock(id).tcp().state(), State::TimeWait);
+            r.s.release(id);
+        } else {
+            r.s.release(id);
+            r.run();
+            r.input(fin);
+        }
+        r.run();
+    }
+    assert_eq!((r.s.orphans, r.s.time_waits.len()), (TIME_WAITS, TIME_WAITS));
+    r.pass(11 * SECOND);
+    assert_eq!((r.s.orphans, r.s.tuples.len()), (0, 0));
 }
