@@ -37,8 +37,12 @@ impl RawSpinLock {
     /// In debug builds, with `chaos=1`: time may pass here. Before the lock is taken, and after it was released.
     #[inline(always)]
     fn sync_point(rank: Rank) {
-        if cfg!(debug_assertions) && matches!(rank, Rank::Sema | Rank::Chan | Rank::Waiters | Rank::Timers) {
-            crate::sched::sync_point();
+        if cfg!(debug_assertions) {
+            match rank {
+                Rank::Sema | Rank::Chan | Rank::Waiters | Rank::Timers => crate::sched::sync_point(),
+                Rank::Outer | Rank::Console => {}
+                _ => crate::sched::gap(),
+            }
         }
     }
 

@@ -7,7 +7,11 @@
 //! four: mostly a few pauses, sometimes many, sometimes the goroutine goes to the end of the queue. There is one before
 //! every taking and after every release of a lock of the ranks `Sema`, `Chan`, `Waiters` and `Timers` (so around each step
 //! of channels and `select`, sleepers, condition variables, contexts, timers), and one between the steps that take no
-//! lock: of `Mutex`, `RwLock`, `Once`, `WaitGroup`. Release builds have none.
+//! lock: of `Mutex`, `RwLock`, `Once`, `WaitGroup`.
+//!
+//! The runtime's own protocols have *gaps*: pauses only, since most of it may not be switched away. There is one around every
+//! other lock, from the network stack's to the frames', and between the steps of going to sleep and waking. Release builds
+//! have neither.
 #![forbid(unsafe_code)]
 
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -39,17 +43,28 @@ pub(crate) fn slice(p: &P) -> u64 {
 pub(crate) fn sync_point() {
     #[cfg(debug_assertions)]
     if on() {
-        delay();
+        let r = super::rand32();
+        if r % 64 < 4 && !arch::in_runtime_context() {
+            return super::yield_now();
+        }
+        pause(r, 2_000);
+    }
+}
+
+/// The same for places that may not give up the core: nothing but time.
+#[inline(always)]
+pub(crate) fn gap() {
+    #[cfg(debug_assertions)]
+    if on() {
+        pause(super::rand32(), 300);
     }
 }
 
 #[cfg(debug_assertions)]
 #[cold]
-fn delay() {
-    let r = super::rand32();
+fn pause(r: u32, long: u32) {
     let pauses = match r % 64 {
-        0..4 if !arch::in_runtime_context() => return super::yield_now(),
-        4 => 2_000,
+        4 => long,
         5..16 => r >> 8 & 63,
         _ => 0,
     };

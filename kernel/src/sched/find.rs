@@ -17,6 +17,7 @@ use core::{
 };
 
 use super::{
+    chaos::gap,
     deadlock, events,
     events::Kind,
     g::GPtr,
@@ -303,6 +304,7 @@ pub(crate) fn wake_for_work() {
 
 #[cold]
 fn wake_slow() {
+    gap();
     if !SPINNERS.claim_first() {
         return;
     }
@@ -381,6 +383,7 @@ fn go_idle(core: &'static Core, m: &M, p: &'static P) -> bool {
     } else {
         fence(Ordering::SeqCst); // as I2 in `idle`, for a core that never got to search
     }
+    gap();
     // I3: everything once more.
     let work = LEN.load(Ordering::Relaxed) != 0
         || IRQ_WORK.load(Ordering::Relaxed)
@@ -409,6 +412,7 @@ pub(crate) fn core_sleep(core: &'static Core, m: &M) {
     events::emit(Kind::Idle, 0, core.index() as u64);
     loop {
         deadlock::check(core);
+        gap();
         if !slot.prepare() {
             let _ = slot.finish();
             break;
@@ -436,7 +440,9 @@ pub(crate) fn core_sleep(core: &'static Core, m: &M) {
 }
 
 fn leave_idle(core: &'static Core) {
+    gap();
     preempt::leave_idle(core);
+    gap();
     sysmon::leave_idle(core);
 }
 

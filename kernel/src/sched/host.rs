@@ -205,6 +205,9 @@ pub(crate) fn io_wait_end() {}
 /// As on metal, as far as this host knows.
 pub(crate) fn sync_point() {}
 
+/// As [`sync_point`].
+pub(crate) fn gap() {}
+
 pub(crate) fn worth_spinning() -> bool {
     crate::arch::core_count() > 1
 }

@@ -49,7 +49,7 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 pub use api::{Builder, go, spawn};
 pub(crate) use api::{go_raw, go_system};
-pub(crate) use chaos::sync_point;
+pub(crate) use chaos::{gap, sync_point};
 pub(crate) use find::poll_network_soon;
 pub use g::{G, GPtr};
 pub use join::JoinHandle;

@@ -115,6 +115,7 @@ fn first_idle_timer() -> u64 {
 /// that, the timers of idle Ps if it keeps those. `true` if it has passed already. Interrupts off.
 pub(crate) fn arm_idle(core: &Core) -> bool {
     sysmon::rest(core);
+    chaos::gap();
     let at = sysmon::next_tick(core).min(KEEPER.halting(core.index(), first_idle_timer));
     if at == u64::MAX {
         if core.armed_at.replace(u64::MAX) != u64::MAX {
