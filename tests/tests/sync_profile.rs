@@ -8,10 +8,13 @@ use alloc::string::{String, ToString};
 use burrow::{
     chan,
     context::{Canceled, Context, DeadlineExceeded},
-    runtime, scope,
+    runtime,
+    sched::WaitReason,
+    scope,
     sync::{Mutex, Semaphore, errgroup::Group},
     time::{Duration, sleep},
 };
+use burrow_tests::{parked, until_parked};
 
 burrow::test_main!();
 
@@ -59,8 +62,10 @@ fn wait_for_a_value(ch: &burrow::Chan<u8>) -> Option<u8> {
 fn block_profile_names_who_waited() {
     runtime::set_block_profile_rate(1);
     let ch = chan::<u8>(0);
+    let others = parked(WaitReason::ChanRecv);
     scope(|s| {
         s.spawn(|| {
+            until_parked(WaitReason::ChanRecv, others + 1);
             sleep(Duration::from_millis(5));
             ch.send(1);
         });

@@ -10,7 +10,7 @@ use burrow::{
         http::{Client, Server},
     },
     println, runtime, spawn,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use super::{MS, Running, routes};
@@ -174,15 +174,15 @@ fn connections_until_memory_ends() {
     let hello = b"GET /hello HTTP/1.1\r\nHost: h\r\n\r\n";
     let mut conns: Vec<TcpStream> = Vec::with_capacity(1000);
     let limit = Limit::to(2 << 20);
-    let ask = |c: &TcpStream| {
-        c.set_deadline(Some(Instant::now() + 1000 * MS));
+    let ask = |c: &TcpStream, within: Duration| {
+        c.set_deadline(Some(Instant::now() + within));
         let mut buf = [0; 300];
         c.write_all(hello).is_ok() && matches!(c.read(&mut buf), Ok(1..))
     };
     let mut refused = 0;
     while refused < 3 && conns.len() < conns.capacity() {
         match TcpStream::connect_timeout(&s.at, 200 * MS) {
-            Ok(c) if ask(&c) => conns.push(c),
+            Ok(c) if ask(&c, 1000 * MS) => conns.push(c),
             _ => refused += 1,
         }
     }
@@ -191,7 +191,9 @@ fn connections_until_memory_ends() {
         "{} connections, {refused} refused",
         conns.len()
     );
-    assert!(conns.iter().all(ask), "those that live go on");
+    // A frame for which there was no memory is sent again, after a second or two.
+    let goes_on = |c: &TcpStream| ask(c, 20_000 * MS);
+    assert!(conns.iter().all(goes_on), "those that live go on");
     drop(limit);
     let c = spawn({
         let url = s.url("/hello");
