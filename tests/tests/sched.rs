@@ -11,9 +11,10 @@ use core::{
 };
 
 use burrow::{
-    Builder, arch, blocking, chan, go, goexit, runtime, scope, spawn, time, time::Instant, yield_now,
+    Builder, arch, blocking, chan, go, goexit, runtime, sched::WaitReason, scope, spawn, time, time::Instant,
+    yield_now,
 };
-use burrow_tests::spin_for;
+use burrow_tests::{parked, spin_for, until_parked};
 
 burrow::test_main!();
 
@@ -85,11 +86,12 @@ fn a_handle_has_the_number_of_its_own_goroutine() {
 fn a_name_shows_in_dumps() {
     let gate = chan::<()>(0);
     let rx = gate.receiver();
+    let others = parked(WaitReason::ChanRecv);
     let handle = Builder::new()
         .name("in-the-dump")
         .spawn(move || rx.recv())
         .expect("there is memory");
-    time::sleep(Duration::from_millis(2));
+    until_parked(WaitReason::ChanRecv, others + 1);
     let dump = runtime::stack(true);
     assert!(dump.contains("in-the-dump"), "{dump}");
     assert!(dump.contains("chan receive"), "{dump}");
