@@ -19,7 +19,6 @@ use super::{
 };
 use crate::{net::TcpStream, time::Instant};
 
-const HEAD_BYTES: usize = 64 << 10;
 /// Responses 1xx before the response, at most.
 const INTERIM: usize = 8;
 /// A redirect's body up to this size is read over.
@@ -267,11 +266,7 @@ impl<'a> RequestBuilder<'a> {
         let mut answer = AnswerHead::default();
         let mut interim = 0;
         loop {
-            let bytes = conn.inbox.bytes();
-            if !bytes.is_empty()
-                && let Some(n) = answer.parse(bytes, self.method)?
-            {
-                conn.inbox.consume(n);
+            if conn.inbox.take_answer(&mut answer, self.method)? {
                 match answer.status {
                     200.. => break,
                     101 => return Err(Error::Malformed("protocol switched unasked")),
@@ -279,9 +274,6 @@ impl<'a> RequestBuilder<'a> {
                     _ => interim += 1, // 100 and its like
                 }
                 continue;
-            }
-            if conn.inbox.bytes().len() > HEAD_BYTES {
-                return Err(Error::HeadTooLarge);
             }
             match conn.fill() {
                 Ok(0) if conn.inbox.is_empty() => return Err(sent.err().unwrap_or(Error::UnexpectedEnd)),

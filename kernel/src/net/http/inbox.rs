@@ -3,36 +3,34 @@
 //! It starts small and grows with what a head needs, up to the limit; bodies pass through what there is. A connection
 //! that waits for its next request holds `SMALL` bytes.
 //!
-//! A head that is not all there is not parsed again for every byte that dribbles in: after a first look, only once a
-//! line is empty, it is twice as long, or it (or its target) is too long. So a head costs a time in proportion to its length, in however
-//! many pieces it comes.
+//! A head costs a time in proportion to its length, in however many pieces it comes: see `pieces`.
 #![forbid(unsafe_code)]
 
 use alloc::vec::Vec;
 
 use super::{
-    Error,
+    Error, Method,
+    answer::AnswerHead,
     chunked::Chunked,
     head::{Framing, Head, Refusal},
     limits::Limits,
+    pieces::Pieces,
 };
 
 /// What a connection starts with, and comes back to when it waits.
 pub(super) const SMALL: usize = 1024;
 /// What bodies are read with.
 const LARGE: usize = 8192;
+/// The longest head of a response.
+const ANSWER_HEAD: usize = 64 << 10;
 
 /// See the file head.
 pub(super) struct Inbox {
     buf: Vec<u8>,
     begin: usize,
     end: usize,
-    /// Of what is there, looked through for an empty line; 0: not looked at.
-    looked: usize,
-    /// Of what is there, parsed: see the file head.
-    parsed: usize,
-    /// The request line is there.
-    line: bool,
+    /// Of a head that is not all there.
+    pub(super) pieces: Pieces,
 }
 
 /// What is left of the body that is being read.
@@ -65,9 +63,7 @@ impl Inbox {
             buf: Vec::new(),
             begin: 0,
             end: 0,
-            looked: 0,
-            parsed: 0,
-            line: false,
+            pieces: Pieces::default(),
         }
     }
 
@@ -123,30 +119,35 @@ impl Inbox {
             return Ok(false);
         }
         let bytes = &self.buf[self.begin..self.end];
-        let from = self.looked.saturating_sub(3);
-        let first = self.looked == 0;
-        self.looked = bytes.len();
-        if first {
-            self.line = false;
-        }
-        // A target that is too long need not come to its end.
-        let long = !self.line && bytes.len() > limits.uri && {
-            self.line = has_line(bytes);
-            true
-        };
-        let due = first || long || bytes.len() > limits.header_bytes || bytes.len() >= 2 * self.parsed;
-        if !due && !ends_line(&bytes[from..]) {
+        if !self.pieces.due(bytes, limits.uri, limits.header_bytes) {
             return Ok(false);
         }
-        self.parsed = bytes.len();
-        match head.parse(bytes, limits)? {
-            Some(n) => {
-                self.looked = 0;
-                self.consume(n);
-                Ok(true)
-            }
-            None => Ok(false),
+        let n = head.parse(bytes, limits)?;
+        Ok(self.took(n))
+    }
+
+    /// Takes a response's head; `false`: it is not all there.
+    pub(super) fn take_answer(&mut self, head: &mut AnswerHead, method: Method) -> Result<bool, Error> {
+        if self.is_empty() {
+            return Ok(false);
         }
+        let bytes = &self.buf[self.begin..self.end];
+        if !self.pieces.due(bytes, usize::MAX, ANSWER_HEAD) {
+            return Ok(false);
+        }
+        match head.parse(bytes, method)? {
+            None if bytes.len() > ANSWER_HEAD => Err(Error::HeadTooLarge),
+            n => Ok(self.took(n)),
+        }
+    }
+
+    /// The head was so long, and is used up.
+    fn took(&mut self, n: Option<usize>) -> bool {
+        if let Some(n) = n {
+            self.consume(n);
+            self.pieces.restart();
+        }
+        n.is_some()
     }
 
     /// Takes some of the body, as far as it is here: 0 with `body` not done means that more must come in.
@@ -183,15 +184,4 @@ impl Inbox {
         self.consume(n);
         Ok(n)
     }
-}
-
-/// Is there a line that is not empty?
-fn has_line(bytes: &[u8]) -> bool {
-    let begin = bytes.iter().position(|b| !b"\r\n".contains(b));
-    begin.is_some_and(|at| bytes[at..].contains(&b'\n'))
-}
-
-/// Is there an empty line, or at least the end of one that may be?
-fn ends_line(bytes: &[u8]) -> bool {
-    bytes.windows(2).any(|w| w == b"\n\n") || bytes.windows(3).any(|w| w == b"\n\r\n")
 }

@@ -20,6 +20,7 @@
 //! | --- | --- | --- |
 //! | `method`, `status`, `headers`, `date`, `url` | the vocabulary | no |
 //! | `head` | a request's head: parsed by `httparse`, then judged; how its body is framed | no |
+//! | `pieces` | when a head that comes in pieces is parsed | no |
 //! | `chunked`, `inbox` | body framing; bytes that came in and are not used up | no |
 //! | `wire`, `outbox` | a connection with deadlines that cost nothing until they matter; bytes that are to go out | yes |
 //! | `request`, `response` | what a handler holds | yes |
@@ -49,6 +50,7 @@ mod limits;
 mod method;
 mod outbox;
 mod pattern;
+mod pieces;
 mod pool;
 mod render;
 mod request;

@@ -4,6 +4,7 @@
 mod answers;
 mod chunks;
 mod heads;
+mod pieces;
 mod routes;
 mod streams;
 mod urls;
