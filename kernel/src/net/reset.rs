@@ -7,8 +7,12 @@
 //!
 //! smoltcp takes every reset in the window, so we look first. It does not say which number it expects, but that is the
 //! peer's first one, plus what we have taken, plus what waits to be taken, plus one for each of SYN and FIN. Nor can it be
-//! told to acknowledge; but it does, seldom enough, if somebody probes the connection with the byte before the expected
-//! one. So an inexact reset is made into such a probe. One that acknowledges nothing could not be; it is dropped.
+//! told to acknowledge; but it does, at most once a second, if somebody probes the connection with the byte before the
+//! expected one. So an inexact reset is made into such a probe. What the reset acknowledges does not matter (most say
+//! nothing): of any two numbers that are half the number space apart one is not below what we have sent, and smoltcp answers a
+//! probe that acknowledges such a one, without believing it. So two probes are made, of which at least one is answered.
+//!
+//! A connection that is half open is not asked about: to smoltcp a wrong acknowledgement is an error there.
 #![forbid(unsafe_code)]
 
 use smoltcp::{phy::Medium, socket::tcp::State};
@@ -34,6 +38,8 @@ impl Expected {
 const LONGEST: usize = 14 + 40 + 20;
 const RST: u8 = 4;
 const ACK: u8 = 16;
+/// Any two that are half the number space apart.
+const ACKNOWLEDGED: [u32; 2] = [0, 1 << 31];
 
 impl Stack {
     /// A SYN with number `seq` was shown to this connection.
@@ -67,29 +73,33 @@ impl Stack {
             return true;
         }
         self.nics[nic].counters.inexact_resets += 1;
-        let window = self.sock(id).tcp().recv_capacity() as u32;
-        let medium = self.nics[nic].link.capabilities().medium;
-        if seq.wrapping_sub(next) < window
-            && let Some((probe, len)) = probe(medium, frame, next.wrapping_sub(1))
-        {
-            self.show(nic, Some(id), &probe[..len], now);
+        let s = self.sock(id).tcp();
+        let (window, half_open) = (s.recv_capacity() as u32, s.state() == State::SynReceived);
+        if seq.wrapping_sub(next) < window && !half_open {
+            let medium = self.nics[nic].link.capabilities().medium;
+            for ack in ACKNOWLEDGED {
+                if let Some((probe, len)) = probe(medium, frame, next.wrapping_sub(1), ack) {
+                    self.show(nic, Some(id), &probe[..len], now);
+                }
+            }
         }
         false
     }
 }
 
-/// The reset as a probe: with number `seq`, without data.
-fn probe(medium: Medium, frame: &[u8], seq: u32) -> Option<([u8; LONGEST], usize)> {
+/// The reset as a probe: with number `seq`, which acknowledges `ack`.
+fn probe(medium: Medium, frame: &[u8], seq: u32, ack: u32) -> Option<([u8; LONGEST], usize)> {
     let ip = if medium == Medium::Ethernet { 14 } else { 0 };
     let tcp = ip + if frame.get(ip)? >> 4 == 4 { 20 } else { 40 };
     let mut copy = [0; LONGEST];
     copy.get_mut(..tcp + 20)?.copy_from_slice(frame.get(..tcp + 20)?);
     let plain = copy[tcp + 12] >> 4 == 5 && (tcp == ip + 40 || copy[ip] == 0x45);
-    if !plain || copy[tcp + 13] & ACK == 0 || data_of(&copy[ip..tcp]) != 20 {
+    if !plain || data_of(&copy[ip..tcp]) != 20 {
         return None;
     }
     copy[tcp + 4..tcp + 8].copy_from_slice(&seq.to_be_bytes());
-    copy[tcp + 13] &= !RST; // its checksum was looked at before, and is not any more: see `Feed`
+    copy[tcp + 8..tcp + 12].copy_from_slice(&ack.to_be_bytes());
+    copy[tcp + 13] = copy[tcp + 13] & !RST | ACK; // its checksum was looked at before, and is not any more: see `Feed`
     Some((copy, tcp + 20))
 }
 
