@@ -354,47 +354,106 @@ fn a_call_at_the_end_of_a_stack() {
             "{p:?}"
         );
     }
-    // Whom the last write of such a goroutine wakes is awake, wherever in the call its stack ended.
-    #[inline(never)]
-    fn only_write<const N: usize>(a: &TcpStream, n: u64) -> u64 {
-        let room = core::hint::black_box([n; N]);
-        a.write_all(b"x").unwrap();
-        match n {
-            u64::MAX => 0,
-            _ => only_write::<N>(a, core::hint::black_box(n + 1)) + room[N / 2],
-        }
-    }
-    let writers = [
-        only_write::<3>,
-        only_write::<7>,
-        only_write::<20>,
-        only_write::<45>,
-    ];
-    for i in 0..40 {
-        let (a, b) = pair();
-        let (at, write) = (b.local_addr(), writers[i % 4]);
-        let reader = spawn(move || while matches!(b.read(&mut [0; 8]), Ok(1..)) {});
-        let writer = a.clone();
-        let p = spawn(move || write(&writer, 0)).join().unwrap_err();
-        assert!(
-            matches!(p.kind(), burrow::panic::Kind::StackOverflow { .. }),
-            "{p:?}"
-        );
-        let unread = || {
-            let all = burrow::net::connections(4096);
-            all.iter()
-                .any(|c| c.local == at && c.unread > 0 && c.peer == a.local_addr())
-        };
-        while unread() {
-            burrow::yield_now();
-        }
-        drop(a);
-        reader.join().unwrap();
-    }
     a.set_read_deadline(Some(Instant::now() + 5000 * MS));
     a.write_all(b"end").unwrap();
     b.write_all(b"end").unwrap();
     let mut word = [0; 3];
     while a.read(&mut word) != Ok(3) {}
     assert_eq!(&word, b"end");
+}
+
+/// Puts back the number of Ps.
+struct OneP(usize);
+
+impl OneP {
+    fn new() -> Self {
+        OneP(runtime::gomaxprocs(1))
+    }
+}
+
+impl Drop for OneP {
+    fn drop(&mut self) {
+        runtime::gomaxprocs(self.0);
+    }
+}
+
+/// Calls `f` deeper each time, until the stack ends somewhere in it. In steps of several KiB: with smaller ones it would always
+/// end where `f` reaches deepest.
+#[inline(never)]
+fn deeper(f: &dyn Fn(), n: u64) -> u64 {
+    let room = core::hint::black_box([n; 230]);
+    f();
+    match n {
+        u64::MAX => 0,
+        _ => deeper(f, core::hint::black_box(n + 1)) + room[3],
+    }
+}
+
+/// The same in what is left of the stack: some forty KiB, and a hundred bytes less for each of `shift`.
+#[inline(never)]
+fn at_the_end(shift: u64, f: &dyn Fn()) -> u64 {
+    #[inline(never)]
+    fn most(f: &dyn Fn()) -> u64 {
+        let room = core::hint::black_box([1u64; 13_500]);
+        deeper(f, 0) + room[3]
+    }
+    let room = core::hint::black_box([shift; 4]);
+    match shift {
+        0 => most(f),
+        _ => at_the_end(shift - 1, f) + room[3],
+    }
+}
+
+/// Whom the last call of a goroutine wakes is awake, wherever in that call its stack ended: also between the lock under which
+/// the sleeper was found and the waking. On one P he sleeps again before each call.
+#[burrow::test]
+fn who_is_woken_at_the_end_of_a_stack() {
+    use core::sync::atomic::{AtomicU32, Ordering};
+    static CALLS: AtomicU32 = AtomicU32::new(0);
+    let _one = OneP::new();
+    fn write(a: &TcpStream, _: &TcpStream, _: Instant) {
+        a.write_all(b"x").unwrap();
+    }
+    fn hurry(_: &TcpStream, b: &TcpStream, past: Instant) {
+        b.set_read_deadline(Some(past));
+    }
+    let calls: [fn(&TcpStream, &TcpStream, Instant); 2] = [write, hurry];
+    let past = Instant::now();
+    // For one step of `deeper`: the end of the stack comes to be everywhere.
+    for (shift, call) in (0..60).flat_map(|s| calls.map(|c| (s, c))) {
+        let (a, b) = pair();
+        let done = burrow::chan::<()>(1);
+        let (reader, last) = (b.clone(), done.sender());
+        go(move || {
+            loop {
+                match reader.read(&mut [0; 8]) {
+                    Ok(1..) => {}
+                    Err(Error::TimedOut) => reader.set_read_deadline(None),
+                    _ => break,
+                }
+            }
+            last.send(());
+        });
+        let c = a.clone();
+        let p = spawn(move || {
+            burrow::yield_now();
+            at_the_end(shift, &|| {
+                CALLS.fetch_add(1, Ordering::Relaxed);
+                call(&c, &b, past);
+                burrow::yield_now(); // the reader reads, and sleeps
+            })
+        });
+        let p = p.join().unwrap_err();
+        assert!(
+            matches!(p.kind(), burrow::panic::Kind::StackOverflow { .. }),
+            "{p:?}"
+        );
+        drop(a);
+        let awake = (0..1000).any(|_| {
+            burrow::yield_now();
+            done.try_recv().is_ok()
+        });
+        assert!(awake, "the reader was woken, and sleeps on");
+    }
+    assert!(CALLS.load(Ordering::Relaxed) > 100);
 }

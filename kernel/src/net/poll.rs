@@ -36,6 +36,9 @@
 //! new sequence number; a timer that fired for an older one does nothing. `busy` counts firings on their way, so that
 //! the descriptor is not freed under them (the scheme of `time::channel`).
 //!
+//! **No lost G.** Who took a G out of a word is the only one who knows it. He is not preempted until he has readied it: a
+//! goroutine that stands at the end of its stack panics where it is preempted, and with it what it holds would be gone.
+//!
 //! | field | read | written |
 //! | --- | --- | --- |
 //! | `rg`, `wg` | anyone | CAS, see the edges |
@@ -52,7 +55,7 @@ use core::{
 };
 
 use crate::{
-    lock::{Rank, RawSpinLock},
+    lock::{PreemptGuard, Rank, RawSpinLock},
     sched::{self, GPtr, WaitReason},
     shim::{AtomicU32, AtomicUsize, Ordering, fence, spin_loop},
     time::timer::{Fire, TimerNode},
@@ -214,6 +217,14 @@ impl PollDesc {
         self.unblock(mode, READY)
     }
 
+    /// The socket may be ready, or not what it was: who waits goes on, and looks.
+    pub(crate) fn wake(&self, mode: Mode) {
+        let _here = PreemptGuard::new(); // no lost G
+        if let Some(g) = self.ready(mode) {
+            sched::ready(g);
+        }
+    }
+
     fn unblock(&self, mode: Mode, new: usize) -> Option<GPtr> {
         let word = self.word(mode);
         let mut old = word.load(Ordering::Acquire);
@@ -240,6 +251,7 @@ impl PollDesc {
 
     /// Ends all waits, now and in future, and the deadlines. `false`: it was closed already. Readies goroutines.
     pub(crate) fn close(&self) -> bool {
+        let _here = PreemptGuard::new(); // no lost G
         let (before, woken) = self.locked(|| {
             for d in &self.deadlines {
                 d.node.cancel();
@@ -257,6 +269,7 @@ impl PollDesc {
 
     /// Waits of this direction end at `when` (nanoseconds since boot); `None`: never. In the past: at once.
     pub(crate) fn set_deadline(&self, mode: Mode, when: Option<u64>) {
+        let _here = PreemptGuard::new(); // no lost G
         let d = &self.deadlines[mode as usize];
         let passed = when.is_some_and(|at| at <= sched::now_ns());
         let woken = self.locked(|| {

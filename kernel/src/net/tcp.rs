@@ -138,9 +138,7 @@ impl Conn {
                 self.deaf.store(true, Ordering::Relaxed);
                 Ok(())
             })?;
-            if let Some(g) = self.pd.ready(Mode::Read) {
-                crate::sched::ready(g);
-            }
+            self.pd.wake(Mode::Read);
         }
         if how != Shutdown::Read {
             self.with(|s, id| {
