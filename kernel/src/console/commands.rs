@@ -232,16 +232,21 @@ pub fn prompt(programs: &[Program]) -> ! {
     input::start();
     let mut editor = Editor::new("burrow> ");
     loop {
-        editor.redraw(&mut Echo);
-        let line = loop {
-            match editor.key(input::key(), &mut Echo) {
-                Typed::More => {}
-                Typed::Line(line) => break line,
-                Typed::Cancelled => editor.redraw(&mut Echo),
-            }
-        };
-        if let Err(refusal) = obey(programs, &line) {
-            crate::println!("{refusal}");
+        let obeyed = crate::recover(|| {
+            editor.redraw(&mut Echo);
+            let line = loop {
+                match editor.key(input::key(), &mut Echo) {
+                    Typed::More => {}
+                    Typed::Line(line) => break line,
+                    Typed::Cancelled => editor.redraw(&mut Echo),
+                }
+            };
+            obey(programs, &line)
+        });
+        match obeyed {
+            Ok(Ok(())) => {}
+            Ok(Err(refusal)) => crate::println!("{refusal}"),
+            Err(p) => crate::println!("{p}"), // there was no memory for it
         }
     }
 }

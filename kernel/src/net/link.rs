@@ -52,22 +52,51 @@ const KEPT_BYTES: usize = 8192;
 
 /// Used buffers.
 #[derive(Default)]
-pub(super) struct Buffers(Vec<Vec<u8>>);
+pub(super) struct Buffers {
+    spare: Vec<Vec<u8>>,
+    /// Bytes that each has room for.
+    least: usize,
+}
 
 impl Buffers {
+    /// `n` of them, each with room for `least` bytes: as long as no more than these are out at a time, there is always one.
+    #[cfg(any(target_os = "none", all(test, not(loom))))]
+    pub(super) fn ready(n: usize, least: usize) -> Option<Self> {
+        let mut all = Self {
+            spare: Vec::new(),
+            least,
+        };
+        for _ in 0..n {
+            let mut b = Vec::new();
+            b.try_reserve_exact(least).ok()?;
+            all.keep(b);
+        }
+        (all.spare.len() == n).then_some(all)
+    }
+
     /// A buffer of `len` bytes.
     pub(super) fn take(&mut self, len: usize) -> Option<Vec<u8>> {
-        let mut b = self.0.pop().unwrap_or_default();
+        let mut b = self.spare.pop().unwrap_or_default();
         b.clear();
-        b.try_reserve(len).ok()?;
+        if b.try_reserve(len.max(self.least)).is_err() {
+            // Without memory a larger one of those that are there will do; none is given up.
+            let larger = self.spare.iter().position(|s| s.capacity() >= len);
+            let larger = larger.map(|i| self.spare.swap_remove(i));
+            self.keep(b);
+            b = larger?;
+            b.clear();
+        }
         b.resize(len, 0);
         Some(b)
     }
 
     /// Keeps `b` for another time.
     pub(super) fn keep(&mut self, b: Vec<u8>) {
-        if self.0.len() < KEPT && b.capacity() <= KEPT_BYTES && self.0.try_reserve(KEPT).is_ok() {
-            self.0.push(b);
+        if self.spare.len() < KEPT
+            && (1..=KEPT_BYTES).contains(&b.capacity())
+            && self.spare.try_reserve(KEPT - self.spare.len()).is_ok()
+        {
+            self.spare.push(b);
         }
     }
 }
@@ -281,5 +310,23 @@ fn is_question(f: &[u8]) -> bool {
         Some([8, 6]) => true,
         Some([0x86, 0xdd]) => f.get(20) == Some(&58) && f.get(54) == Some(&135),
         _ => false,
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    /// A request that there is no memory for costs no buffer.
+    #[test]
+    fn buffers_are_not_given_up() {
+        let mut all = Buffers::ready(2, 1514).unwrap();
+        for _ in 0..3 {
+            assert!(all.take(isize::MAX as usize).is_none());
+        }
+        let both = [all.take(60).unwrap(), all.take(1514).unwrap()];
+        assert!(all.spare.is_empty() && both.iter().all(|b| b.capacity() == 1514));
+        both.into_iter().for_each(|b| all.keep(b));
+        assert_eq!(all.spare.len(), 2);
     }
 }

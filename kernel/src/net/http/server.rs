@@ -308,10 +308,13 @@ impl Server {
             self.inner.slots.release(1);
             return;
         };
-        let serve = move || conn::serve(&slot.inner, stream);
-        if let Err(e) = sched::Builder::new().name("http").spawn(serve) {
-            (self.inner.log)(&alloc::format!("http: connection dropped: {e}"));
-        }
+        // There may be no memory even for the name or the line: a panic here drops the connection, not the server.
+        let _ = crate::recover(|| {
+            let serve = move || conn::serve(&slot.inner, stream);
+            if let Err(e) = sched::Builder::new().name("http").spawn(serve) {
+                (self.inner.log)(&alloc::format!("http: connection dropped: {e}"));
+            }
+        });
     }
 
     /// Stops gracefully: accepts nothing more, closes idle connections, waits for the others to finish their responses

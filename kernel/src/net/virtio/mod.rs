@@ -6,6 +6,8 @@
 //! **Buffers** are frames of the direct map, contiguous and always the same. A packet is copied once each way: between
 //! them and the stack's vectors, because the heap is contiguous only virtually.
 //!
+//! So a device needs no memory once it runs: those connections that live go on without any.
+//!
 //! **Interrupts.** The handler reads no ring: it acknowledges, marks (`on_net_interrupt`) and leaves the rest to g0.
 //! *Receive*: with EVENT_IDX each `receive_complete` tells the device "interrupt me for the next one". That store and
 //! the following look at the used index must not change places, or a packet that arrives in between is in neither: hence
@@ -49,6 +51,8 @@ const HAS_STATUS: u64 = 1 << 16;
 const LINK_UP: u16 = 1;
 /// Where it is in the device's configuration, after the Ethernet address.
 const STATUS_AT: usize = 6;
+/// Frames that the stack has at a time: one that came in, one that is to go out. (What was sent is copied.)
+const FRAMES_OUT: usize = 2;
 /// Fewer free buffers than this: take back those that were sent.
 const LOW: usize = SIZE / 4;
 
@@ -95,7 +99,7 @@ impl<T: Transport> VirtioLink<T> {
             rx_of: Tokens::new(),
             tx_of: Tokens::new(),
             tx_free: (0..SIZE as u16).collect(),
-            spare: Buffers::default(),
+            spare: Buffers::ready(FRAMES_OUT, MTU)?,
             status,
         };
         for i in 0..SIZE as u16 {
