@@ -1,6 +1,7 @@
 //! The network as a host sees it: real clients of Linux against guests, through QEMU's user network on 127.0.0.1.
 
 #[path = "support/guest.rs"]
+#[expect(dead_code, reason = "nobody types here")]
 mod guest;
 
 use std::{
@@ -289,91 +290,6 @@ fn the_link_goes_and_comes_back() {
     }
 }
 
-/// QEMU's monitor of a guest.
-struct Monitor {
-    path: std::path::PathBuf,
-    stream: Option<std::os::unix::net::UnixStream>,
-}
-
-impl Monitor {
-    fn new(name: &str) -> Monitor {
-        let path = std::env::temp_dir().join(format!("burrow-{}-{name}.monitor", std::process::id()));
-        Monitor { path, stream: None }
-    }
-
-    /// Waits until the command is obeyed.
-    fn obey(&mut self, command: &str) {
-        let path = &self.path;
-        let first = self.stream.is_none();
-        let stream = self.stream.get_or_insert_with(|| {
-            std::os::unix::net::UnixStream::connect(path).expect("the monitor listens")
-        });
-        stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
-        stream
-            .write_all(format!("{command}\n").as_bytes())
-            .expect("obeyed");
-        let (mut seen, mut byte) = (String::new(), [0]);
-        while seen.matches("(qemu)").count() < 1 + usize::from(first) {
-            assert_eq!(stream.read(&mut byte).expect("an answer"), 1, "{seen}");
-            seen.push(char::from(byte[0]));
-        }
-    }
-}
-
-impl Drop for Monitor {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
-    }
-}
-
-/// What `net` prints.
-fn net(guest: &mut Guest) -> String {
-    guest.types("net");
-    guest.says("all: in ")
-}
-
-/// Types `net` until it prints `text`.
-fn shows(guest: &mut Guest, text: &str) -> String {
-    let end = Instant::now() + PATIENCE;
-    loop {
-        let seen = net(guest);
-        if seen.contains(text) {
-            return seen;
-        }
-        assert!(Instant::now() < end, "never {text:?}:\n{seen}");
-        std::thread::sleep(Duration::from_millis(200));
-    }
-}
-
-/// Whether there is a cable is seen on both kinds of device.
-#[test]
-fn the_console_shows_the_link() {
-    let _one = ONE.lock().unwrap_or_else(|e| e.into_inner());
-    for machine in ["q35", "microvm"] {
-        let mut monitor = Monitor::new(machine);
-        let path = monitor.path.to_str().expect("text").to_string();
-        let flags = ["--smp", "2", "--machine", machine, "--monitor", &path];
-        let mut guest = Guest::boot("burrow", &format!("{}:80", free_port()), &flags);
-        shows(&mut guest, "eth0: up");
-        monitor.obey("set_link net0 off");
-        assert!(net(&mut guest).contains("eth0: down"), "{machine}");
-        monitor.obey("set_link net0 on");
-        assert!(net(&mut guest).contains("eth0: up"), "{machine}");
-    }
-}
-
-/// Where no server gives out addresses, the guest takes one itself after a while, and says so.
-#[test]
-fn nobody_gives_an_address() {
-    let _one = ONE.lock().unwrap_or_else(|e| e.into_inner());
-    let mut guest = Guest::boot("burrow", "none", &["--smp", "2"]);
-    let seen = shows(&mut guest, "fallback, nobody answered");
-    assert!(
-        seen.contains("addr 10.0.2.15/24 fallback") && seen.contains("gateway 10.0.2.2"),
-        "{seen}"
-    );
-}
-
 /// An address that is none is complained about, and DHCP gives one.
 #[test]
 fn an_option_that_makes_no_sense() {
@@ -390,14 +306,6 @@ fn an_option_that_makes_no_sense() {
         assert!(seen.contains(complaint), "{complaint} is not in:\n{seen}");
     }
     connect(port);
-}
-
-#[test]
-fn devices_are_left_alone_if_so_told() {
-    let _one = ONE.lock().unwrap_or_else(|e| e.into_inner());
-    let mut guest = Guest::boot("burrow", &format!("{}:80", free_port()), &["--opts", "nonet"]);
-    let seen = shows(&mut guest, "lo: up");
-    assert!(!seen.contains("eth0"), "{seen}");
 }
 
 /// Two guests on one wire: one opens a connection to the other, which echoes.

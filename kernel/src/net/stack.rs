@@ -122,6 +122,8 @@ pub(super) struct Stack {
     pub(super) alarm_at: u64,
     pub(super) next_port: u16,
     pub(super) opens: Opens,
+    /// Goroutines that the netpoller woke after interrupts.
+    pub(super) interrupt_wakes: u64,
     /// Connections that are orphans.
     pub(super) orphans: usize,
     /// Orphans in TIME_WAIT, oldest first.
@@ -142,8 +144,7 @@ pub(super) fn clock(now: u64) -> Instant {
 const ROUNDS: usize = 8;
 
 /// Runs `f` on the stack, then polls it until nothing is left to do or others have waited long enough, and readies who
-/// may go on. Not preempted until they are ready: the goroutine might stand at the end of its stack, and panic between the
-/// lock and the last of them, who would wait for ever.
+/// may go on. Not preempted until they are ready: "no lost G" in `poll`.
 pub(super) fn with<R>(f: impl FnOnce(&mut Stack) -> R) -> R {
     let here = PreemptGuard::new();
     let mut wakes = Wakes::new();
@@ -159,7 +160,7 @@ pub(super) fn with<R>(f: impl FnOnce(&mut Stack) -> R) -> R {
     tell_who_hung_up();
     drop(here);
     if more {
-        poll_on();
+        poll_on(false);
     }
     r
 }
@@ -191,14 +192,16 @@ fn fire() {
     }
 }
 
-/// One more round, with the lock taken anew. `true`: there is more to do.
-fn again() -> bool {
+/// One more round, with the lock taken anew; after an interrupt, or not. `true`: there is more to do.
+fn again(interrupted: bool) -> bool {
     let _here = PreemptGuard::new(); // as in `with`
     let mut wakes = Wakes::new();
     let more = match &mut *STACK.lock() {
         Some(s) => {
             s.now = sched::now_ns();
-            s.round(&mut wakes)
+            let more = s.round(&mut wakes);
+            s.interrupt_wakes += if interrupted { wakes.len() as u64 } else { 0 };
+            more
         }
         None => false,
     };
@@ -208,20 +211,26 @@ fn again() -> bool {
     more
 }
 
-/// The netpoller: takes what devices have received, and lets those go on who waited for it. On g0, or wherever
-/// goroutines may be readied.
+/// The netpoller: takes what devices have received, and lets those go on who waited for it. On g0, after an interrupt.
 pub(super) fn netpoll() {
-    if again() {
-        poll_on();
+    if again(true) {
+        poll_on(true);
+    }
+}
+
+/// The same at a socket's deadline.
+fn on_alarm() {
+    if again(false) {
+        poll_on(false);
     }
 }
 
 #[cold]
-fn poll_on() {
+fn poll_on(interrupted: bool) {
     // not a spin: ends with the work, or is taken over by the netpoller's next turn
     loop {
         for _ in 0..ROUNDS {
-            if !again() {
+            if !again(interrupted) {
                 return;
             }
         }
@@ -248,10 +257,11 @@ impl Stack {
             pings: HashMap::with_hasher(table),
             dirty: VecDeque::new(),
             deadlines: Deadlines::default(),
-            alarm: Alarm::new(netpoll),
+            alarm: Alarm::new(on_alarm),
             alarm_at: u64::MAX,
             next_port: (sched::rand32() % 16384) as u16,
             opens: Opens::default(),
+            interrupt_wakes: 0,
             orphans: 0,
             time_waits: VecDeque::new(),
             hung_up: Vec::new(),

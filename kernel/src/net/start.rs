@@ -32,7 +32,7 @@ const FALLBACK_DNS: Ipv4Address = Ipv4Address::new(10, 0, 2, 3);
 
 /// Starts what devices there are. On a goroutine; costs a few port reads without any.
 pub(crate) fn init() {
-    sched::find::set_netpoll_hook(stack::netpoll); // the loopback link may have more to do than one call should
+    sched::set_netpoll_hook(stack::netpoll); // the loopback link may have more to do than one call should
     if opts::flag("nonet") {
         return;
     }

@@ -10,6 +10,7 @@ use super::{
     nic::Counters,
     stack::{Kind, with},
 };
+use crate::sched;
 
 /// How connections began.
 #[derive(Clone, Copy, Default, Debug)]
@@ -47,6 +48,12 @@ pub struct Stats {
     pub refused_memory: u64,
     /// Half-open connections that gave way to others: a flood.
     pub forgotten_opens: u64,
+    /// Interrupts of devices.
+    pub interrupts: u64,
+    /// Goroutines that were woken because of them.
+    pub interrupt_wakes: u64,
+    /// How often a core looked only 5 ms after an interrupt or later: sysmon had to send it, or the machine is very busy.
+    pub late_polls: u64,
     /// Sockets now, connections that are being closed included.
     pub sockets: u64,
     /// Of those, UDP sockets.
@@ -79,7 +86,11 @@ impl fmt::Display for Stats {
         if !any {
             f.write_str(" no connections")?;
         }
-        write!(f, "\nall: {}", self.counters)
+        write!(
+            f,
+            "\ninterrupts={} wakes={} late={}\nall: {}",
+            self.interrupts, self.interrupt_wakes, self.late_polls, self.counters
+        )
     }
 }
 
@@ -119,8 +130,12 @@ fn state_index(state: State) -> usize {
 /// assert!(burrow::net::stats().listeners >= 1);
 /// ```
 pub fn stats() -> Stats {
+    let (interrupts, late_polls) = sched::net_interrupts();
     with(|s| {
         let mut all = Stats {
+            interrupts,
+            interrupt_wakes: s.interrupt_wakes,
+            late_polls,
             active_opens: s.opens.active,
             passive_opens: s.opens.passive,
             refused_opens: s.opens.refused_backlog + s.opens.refused_memory,

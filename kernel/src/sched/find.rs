@@ -24,6 +24,7 @@ use super::{
     global::{self, IDLE_PS, LEN, SCHED, SPINNERS, STW},
     idle::{Kick, ParkSlot},
     m::{self, M, p_of},
+    net_work,
     osthread::{self, Turn},
     p::{self, P, PStatus, bump},
     preempt,
@@ -37,7 +38,6 @@ use crate::{
         switch,
         trap::VEC_RESCHED,
     },
-    lock::PreemptGuard,
     mem::frames,
 };
 
@@ -46,56 +46,30 @@ pub(crate) static IRQ_WORK: AtomicBool = AtomicBool::new(false);
 /// Cores in `drain_irq_work`. One that sleeps for its locked goroutine fires timers without leaving the mask of
 /// sleepers; what it has popped and not readied yet must not look like a deadlock.
 pub(crate) static DRAINING: AtomicU32 = AtomicU32::new(0);
-static IRQ_HOOK: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
+static IRQ_HOOK: Hook = Hook::new();
 
-/// A network device has frames: set by its interrupt with `IRQ_WORK`, cleared by who polls.
-static NET_WORK: AtomicBool = AtomicBool::new(false);
-static NETPOLL: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
+/// A function that somebody above the scheduler has g0 call.
+pub(super) struct Hook(AtomicPtr<()>);
 
-/// The netpoller, which g0 runs when a device has frames: in `schedule`, on a core that wakes for it, and after
-/// sysmon found that nobody did for a tick. It readies goroutines as one list.
-pub(crate) fn set_netpoll_hook(f: fn()) {
-    NETPOLL.store(f as *mut (), Ordering::Release); // pairs with the Acquire in `poll_network`
-}
-
-/// The interrupt of a network device: mark, and have a g0 look soon.
-pub(crate) fn on_net_interrupt() {
-    NET_WORK.store(true, Ordering::Release); // before IRQ_WORK: who clears that one looks here afterwards
-    preempt::divert_for_irq();
-}
-
-/// There is more to poll than the caller should: has a g0 go on with it, after goroutines had their turn. `false`: there
-/// is no netpoller.
-pub(crate) fn poll_network_soon() -> bool {
-    if NETPOLL.load(Ordering::Acquire).is_null() {
-        return false;
+impl Hook {
+    pub(super) const fn new() -> Self {
+        Self(AtomicPtr::new(core::ptr::null_mut()))
     }
-    NET_WORK.store(true, Ordering::Release); // as in `on_net_interrupt`
-    ask_for_irq_work();
-    let _here = PreemptGuard::new();
-    sysmon::kick_idle_core();
-    true
-}
 
-/// Has a network device frames that nobody took yet?
-pub(crate) fn net_pending() -> bool {
-    NET_WORK.load(Ordering::Relaxed)
-}
+    pub(super) fn set(&self, f: fn()) {
+        self.0.store(f as *mut (), Ordering::Release); // pairs with the Acquire in `get`
+    }
 
-fn poll_network() {
-    if NET_WORK.load(Ordering::Relaxed) && NET_WORK.swap(false, Ordering::AcqRel) {
-        let f = NETPOLL.load(Ordering::Acquire);
-        if !f.is_null() {
-            // SAFETY: only `set_netpoll_hook` stores here, and it stores a `fn()`.
-            let f = unsafe { core::mem::transmute::<*mut (), fn()>(f) };
-            f();
-        }
+    pub(super) fn get(&self) -> Option<fn()> {
+        let f = self.0.load(Ordering::Acquire);
+        // SAFETY: only `set` stores here, and it stores a `fn()`.
+        (!f.is_null()).then(|| unsafe { core::mem::transmute::<*mut (), fn()>(f) })
     }
 }
 
 /// What g0 runs after a device interrupt (the console readies its reader).
 pub(crate) fn set_irq_hook(f: fn()) {
-    IRQ_HOOK.store(f as *mut (), Ordering::Release); // pairs with the Acquire in `drain_irq_work`
+    IRQ_HOOK.set(f);
 }
 
 /// g0's life: run one goroutine after the other.
@@ -518,11 +492,8 @@ fn drain_irq_work() {
         {
             run_timers(p, now);
         }
-        poll_network();
-        let f = IRQ_HOOK.load(Ordering::Acquire);
-        if !f.is_null() {
-            // SAFETY: only `set_irq_hook` stores here, and it stores a `fn()`.
-            let f = unsafe { core::mem::transmute::<*mut (), fn()>(f) };
+        net_work::poll();
+        if let Some(f) = IRQ_HOOK.get() {
             f();
         }
         super::scavenger::poll();

@@ -191,6 +191,11 @@ pub(crate) fn poll_network_soon() -> bool {
     false
 }
 
+/// Nor has it devices.
+pub(crate) fn net_interrupts() -> (u64, u64) {
+    (0, 0)
+}
+
 /// Makes waiting goroutines runnable.
 pub(crate) fn ready_all(list: &[GPtr]) {
     list.iter().for_each(|&g| ready(g));

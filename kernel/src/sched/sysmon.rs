@@ -19,6 +19,7 @@ use super::{
     find,
     global::{self, IDLE_PS, LEN, SCHED, STW},
     m::{self, p_of},
+    net_work,
     p::{self, P, PStatus},
     preempt,
 };
@@ -201,11 +202,11 @@ fn look_at_slice(core: &Core, p: &P, now: u64) -> bool {
 /// Frames that came before the last tick and that no g0 took: send one to look.
 fn look_at_network(core: &Core) -> bool {
     static SEEN: AtomicBool = AtomicBool::new(false);
-    let waits = find::net_pending();
+    let waits = net_work::pending();
     if !SEEN.swap(waits, Ordering::Relaxed) || !waits {
         return false;
     }
-    find::IRQ_WORK.store(true, Ordering::Release); // pairs with the AcqRel swap in `drain_irq_work`
+    find::ask_for_irq_work();
     let busy = || {
         p::first(global::procs())
             .iter()

@@ -41,7 +41,7 @@ pub(super) fn lower(ack: Ack) -> bool {
 
 /// A message came.
 pub(super) fn on_message() {
-    sched::find::on_net_interrupt();
+    sched::on_net_interrupt();
 }
 
 /// A line was raised.
@@ -66,5 +66,5 @@ pub(super) fn on_line() {
         // SAFETY: as above.
         unsafe { ack.write_volatile(bits) };
     }
-    sched::find::on_net_interrupt();
+    sched::on_net_interrupt();
 }
