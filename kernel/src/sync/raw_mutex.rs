@@ -29,8 +29,8 @@
 //! (or a newcomer was given it and is counted for it) and goes on as one that was woken, late as it is: it has the
 //! mutex, or tries once and, failing, clears WOKEN while LOCKED or STARVING stands, so that the next unlock sees to
 //! the others. Else, if it was the last, it ends starvation mode: a hand-off
-//! needs somebody to take it. W = 0 with STARVING never comes about: only the one handed the mutex counts itself down
-//! in that mode, and the last who gives up clears it.
+//! needs somebody to take it. W = 0 with STARVING never comes about: the one handed the mutex, who counts itself down,
+//! and the last who gives up clear STARVING in the same step.
 //!
 //! | from | to | by |
 //! | --- | --- | --- |
@@ -81,14 +81,14 @@ fn is_starving(waited: u64) -> bool {
     waited > STARVING_AFTER
 }
 
-// In a model time is not measured: who has slept once is starving, or nobody ever is.
+// In a model time is not measured. Nobody is starving (0), who has slept once (1), or everybody, as if he had before (2).
 #[cfg(loom)]
 std::thread_local! {
-    pub(super) static STARVE: core::cell::Cell<bool> = const { core::cell::Cell::new(false) };
+    pub(super) static STARVE: core::cell::Cell<u8> = const { core::cell::Cell::new(0) };
 }
 #[cfg(loom)]
-fn is_starving(_: u64) -> bool {
-    STARVE.get()
+fn is_starving(waited: u64) -> bool {
+    STARVE.get() > u8::from(waited == 0)
 }
 
 /// A mutex without data and guard, for protocols that unlock elsewhere than they locked.
@@ -256,7 +256,7 @@ impl RawMutex {
     #[cold]
     #[inline(never)]
     fn lock_slow<P: Patience>(&self, patience: P) -> bool {
-        let (mut since, mut starving, mut awake, mut rounds) = (None::<u64>, false, false, 0);
+        let (mut since, mut starving, mut awake, mut rounds) = (None::<u64>, is_starving(0), false, 0);
         sched::sync_point();
         let mut old = self.state.load(Ordering::Relaxed);
         loop {
@@ -333,17 +333,10 @@ impl RawMutex {
             }
             sched::sync_point();
             let waited = sched::now_ns().wrapping_sub(start);
-            starving = starving || is_starving(waited);
+            starving = starving || is_starving(waited.max(1));
             old = self.state.load(Ordering::Relaxed);
             if old & STARVING != 0 {
-                // It was handed to us: nobody else may take it, but LOCKED and the count are ours to correct.
-                let mut delta = LOCKED.wrapping_sub(WAITER);
-                if !starving || old / WAITER == 1 {
-                    delta = delta.wrapping_sub(STARVING);
-                    stats::bump(&stats::TO_NORMAL);
-                }
-                // Acquire: pairs with the Release in `unlock`.
-                self.state.fetch_add(delta, Ordering::Acquire);
+                self.take_over(old, starving);
                 break;
             }
             (awake, rounds) = (true, 0);
@@ -352,6 +345,24 @@ impl RawMutex {
             stats::mutex_waited(since);
         }
         true
+    }
+
+    /// The mutex was handed to us: nobody else may take it, but LOCKED and the count are ours to correct. In one step with
+    /// the look at the count: another who is counted may give up meanwhile (`leave`), which makes us the last.
+    fn take_over(&self, mut old: u32, starving: bool) {
+        loop {
+            let ends = !starving || old / WAITER == 1;
+            let new = ((old - WAITER) | LOCKED) & if ends { !STARVING } else { !0 };
+            // Acquire: pairs with the Release in `unlock`.
+            match self
+                .state
+                .compare_exchange(old, new, Ordering::Acquire, Ordering::Relaxed)
+            {
+                Ok(_) if ends => return stats::bump(&stats::TO_NORMAL),
+                Ok(_) => return,
+                Err(now) => old = now,
+            }
+        }
     }
 
     /// A sleeper whose patience ended, off the queue, is not counted any more. `false`: it must take its permit, which

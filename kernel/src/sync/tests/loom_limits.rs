@@ -130,9 +130,8 @@ fn loom_stopped_wait_takes_its_permit_or_leaves_it() {
     });
 }
 
-fn mutex_model(starve: bool, holds: u32, plain: bool) {
-    // With a third goroutine the models are ten times as large: then one preemption less.
-    bounded(if plain { 1 } else { 2 }, move || {
+fn mutex_model(preemptions: usize, starve: u8, holds: u32, plain: bool) {
+    bounded(preemptions, move || {
         STARVE.set(starve);
         let m = Arc::new(RawMutex::new());
         m.lock();
@@ -161,29 +160,30 @@ fn mutex_model(starve: bool, holds: u32, plain: bool) {
         }
         timer.join().unwrap();
         assert!(m.is_pristine(), "{m:?}");
-        STARVE.set(false);
+        STARVE.set(0);
     });
 }
 
 #[test]
 fn loom_mutex_limited_against_unlock() {
-    mutex_model(false, 2, false);
+    mutex_model(2, 0, 2, false);
 }
 
 #[test]
 fn loom_mutex_limited_beside_another() {
-    mutex_model(false, 1, true);
+    mutex_model(1, 0, 1, true); // ten times as large: one preemption less
 }
 
 /// Who slept once and lost the race makes the mutex starving; the next unlock hands it over, at the deadline or not.
 #[test]
 fn loom_mutex_limited_against_hand_off() {
-    mutex_model(true, 3, false);
+    mutex_model(2, 1, 3, false);
 }
 
+/// The one to whom the mutex is handed was not the last; then the other gives up, and he is.
 #[test]
 fn loom_mutex_limited_beside_another_against_hand_off() {
-    mutex_model(true, 1, true);
+    mutex_model(2, 2, 1, true);
 }
 
 /// A read-write lock around a value that loom watches.
