@@ -7,8 +7,12 @@ use alloc::{format, string::ToString, sync::Arc, vec::Vec};
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 
 use burrow::{
-    chan, recover, scope, spawn,
-    sync::{Condvar, LazyLock, Mutex, Once, OnceLock, RwLock, RwLockWriteGuard, WaitGroup, lock_stats},
+    chan,
+    lock::PreemptGuard,
+    recover, scope, spawn,
+    sync::{
+        Condvar, LazyLock, Mutex, Once, OnceLock, RawMutex, RwLock, RwLockWriteGuard, WaitGroup, lock_stats,
+    },
     time::{Duration, Instant, sleep},
     yield_now,
 };
@@ -362,4 +366,27 @@ fn mutex_is_fair_to_the_polite() {
     }
     assert!(after.mutex_sleeps > before.mutex_sleeps);
     assert!(after.to_normal <= after.to_starving);
+}
+
+/// To unlock is allowed with preemption off, also where the mutex is handed over and the waiter would run at once.
+#[burrow::test]
+fn a_mutex_is_handed_over_with_preemption_off() {
+    let m = RawMutex::new();
+    for _ in 0..5 {
+        m.lock();
+        scope(|s| {
+            let sleeps = lock_stats().mutex_sleeps;
+            s.spawn(|| {
+                m.lock();
+                m.unlock();
+            });
+            until(|| lock_stats().mutex_sleeps > sleeps);
+            sleep(Duration::from_millis(2)); // it starves
+            m.unlock();
+            m.lock(); // sooner than who was woken, mostly: that one sets starvation mode
+            sleep(Duration::from_millis(2));
+            let _here = PreemptGuard::new();
+            m.unlock();
+        });
+    }
 }

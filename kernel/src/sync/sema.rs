@@ -31,6 +31,7 @@ use core::{cell::Cell, ptr};
 
 use super::sleepers::{self, Link, Waiter, key_of};
 use crate::{
+    arch,
     lock::{Rank, RawSpinLock},
     sched::{self, WaitReason, profile},
     shim::{AtomicU32, Ordering},
@@ -148,7 +149,8 @@ pub(super) fn profiled(reason: WaitReason) -> u64 {
     }
 }
 
-/// Hands a permit to the first sleeper, or adds one. With `handoff` the sleeper also runs at once here.
+/// Hands a permit to the first sleeper, or adds one. With `handoff` the sleeper also runs at once here, unless the caller
+/// must not leave its core: to release is allowed anywhere.
 pub(crate) fn release(sema: &AtomicU32, handoff: bool) {
     wake(sema, handoff, || {
         sema.fetch_add(1, Ordering::Release); // pairs with the Acquire in `try_take`
@@ -178,7 +180,7 @@ fn wake(word: &AtomicU32, handoff: bool, add: impl Fn()) {
         if since != 0 {
             profile::contention_ends(since);
         }
-        if handoff {
+        if handoff && !arch::in_runtime_context() {
             sched::yield_now();
         }
     }
