@@ -10,6 +10,10 @@
 //! off, the bag is free. Sealing turns the parity over: the counters of the old one only fall from now on (but for
 //! readers who had read the parity and not yet counted themselves: few, and harmless, for all counters are waited for).
 //!
+//! The parity is turned over only to counters that are all at rest, or it would bring readers to those that are waited for.
+//! Sixteen parts share it, so one may find that another has turned it to just the counters it waits for: whoever waits
+//! turns it, too, as soon as that is possible.
+//!
 //! Memory ordering: reader: count, fence, read pointers. Writer: unlink, fence, read counts. Both fences are SeqCst,
 //! so either the writer sees the count or the reader does not see the pointer. Counting out is Release and pairs with the
 //! writer's Acquire load: all the reader did is over.
@@ -93,16 +97,24 @@ impl Readers {
         (0..stripes()).all(|i| at_rest(&even[i]) && at_rest(&odd[i]))
     }
 
+    /// If one of the counters to wait for is in use: sends who comes from now on to the others, if those are at rest.
+    fn turn_over(&self, left: Unseen) {
+        let parity = self.parity.load(Ordering::Relaxed) % 2;
+        let in_use = left.0 >> (parity as usize * STRIPES) & ((1 << STRIPES) - 1);
+        let others = &self.counters[parity as usize ^ 1];
+        if in_use != 0 && (0..stripes()).all(|i| others[i].0.load(Ordering::Relaxed) == 0) {
+            self.parity.store(parity ^ 1, Ordering::Relaxed); // two who do so at once do it once
+        }
+    }
+
     /// What the caller has unlinked until now is in a bag; these are the counters to wait for.
     pub(super) fn seal(&self) -> Unseen {
         fence(Ordering::SeqCst); // see the file head
-        let parity = self.parity.load(Ordering::Relaxed);
-        self.parity.store(parity ^ 1, Ordering::Relaxed);
         let one = (1 << stripes()) - 1;
         Unseen(one | one << STRIPES)
     }
 
-    /// Ticks off the counters that are at 0 now.
+    /// Ticks off the counters that are at 0 now, and sees to it that the others get there.
     pub(super) fn tick_off(&self, mut left: Unseen) -> Unseen {
         let mut bits = left.0;
         while bits != 0 {
@@ -113,6 +125,7 @@ impl Readers {
                 left.0 &= !(1 << i);
             }
         }
+        self.turn_over(left);
         left
     }
 }

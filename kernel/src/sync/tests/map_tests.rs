@@ -309,3 +309,37 @@ fn map_survives_a_panicking_drop() {
     drop(map);
     assert_eq!(drops.load(SeqCst), 24);
 }
+
+/// Readers take turns so that one is always in, while every part of the map is written: what was thrown away before the
+/// last two came is freed all the same.
+#[test]
+fn map_frees_behind_readers_that_take_turns() {
+    const KEYS: u32 = 64;
+    let counted = Arc::new(());
+    let mut most = 0;
+    let map = Map::<u32, Arc<()>>::new();
+    let store = || (0..KEYS).for_each(|k| map.store(k, counted.clone()));
+    let (inside, leave) = (crate::chan::<()>(0), [crate::chan::<()>(0), crate::chan::<()>(0)]);
+    scope(|s| {
+        let enter = |turn: usize| {
+            let leave = &leave[turn % 2];
+            let (map, inside) = (&map, &inside);
+            let h = s.spawn(move || _ = map.load_with(&0, |_| (inside.send(()), leave.recv())));
+            inside.recv();
+            h
+        };
+        let goes = |turn: usize| leave[turn % 2].send(());
+        store();
+        let mut there = enter(0);
+        for turn in 0..50 {
+            store();
+            let next = enter(turn + 1);
+            goes(turn);
+            std::mem::replace(&mut there, next).join().expect("it reads");
+            store();
+            most = most.max(Arc::strong_count(&counted));
+        }
+        goes(50);
+    });
+    assert!(most <= 8 * KEYS as usize, "{most} values at once");
+}
