@@ -4,8 +4,8 @@
 //! 1. *Try.* Look at every arm without a lock, draw one of those that look ready, each with the same
 //!    probability, and try it under its channel's lock alone. A failed try means that somebody else was
 //!    faster; look again. With `default`, nothing ready ends here.
-//! 2. *Wait.* Put a waiter on every channel, in address order, one lock at a time; if one turns out ready,
-//!    take all back and return to 1. Else park; whoever wins the [`Token`] completes one arm; take back the
+//! 2. *Wait.* Put a waiter on every channel, in address order, one lock at a time, and all waiters of one channel under
+//!    one lock; if an arm turns out ready, take all back and return to 1. Else park; whoever wins the [`Token`] completes one arm; take back the
 //!    rest.
 //!
 //! Each arm is looked at at its own moment, not all at one: `default` means that no arm could proceed when it
@@ -16,7 +16,8 @@
 //! would both take back theirs and try again, in lockstep for ever. Say A, already waiting on x, meets B's
 //! waiter on y > x. B then has looked at x before it enqueued on y; when it did, A was not there yet, and B does
 //! not look at x again. So B goes on to park, and A's next try takes its waiter. Around a longer cycle the
-//! addresses would have to rise for ever.
+//! addresses would have to rise for ever. (x = y, each sends and receives on the same channel: the second to take the
+//! lock finds all of the first's waiters there, and is not known to the first, who parks.)
 //!
 //! Waiters and values are in the caller's frame; nothing is allocated.
 
@@ -139,19 +140,24 @@ fn wait(
     };
 
     let (mut queued, mut ready) = (0, false);
-    for &i in order {
-        let Some((c, queue, w)) = side(i) else { continue };
+    while let Some((c, ..)) = order.get(queued).and_then(|&i| side(i)) {
+        let rest = &order[queued..];
+        let same = |&&i: &&u32| side(i).is_some_and(|(d, ..)| ptr::eq(c, d));
+        let here = &rest[..rest.iter().take_while(same).count()];
         c.lock.lock();
-        ready = c.ready_for(&token, cases[i as usize].sending);
-        if !ready {
+        ready = here
+            .iter()
+            .any(|&i| c.ready_for(&token, cases[i as usize].sending));
+        if ready {
+            c.unlock();
+            break;
+        }
+        for (_, queue, w) in here.iter().filter_map(|&i| side(i)) {
             // SAFETY: 1. the waiter stays until it is removed below.
             unsafe { queue.push(w) };
         }
         c.unlock();
-        if ready {
-            break;
-        }
-        queued += 1;
+        queued += here.len();
     }
     // Ready: back out, unless a peer has us already.
     let retry = ready && token.claim();
@@ -234,6 +240,12 @@ pub fn block_until<const N: usize>(cases: [Case<'_>; N], d: Duration) -> usize {
     }
 }
 
+/// How often a model's selects went back to phase 1.
+#[cfg(all(test, loom))]
+std::thread_local! {
+    pub(super) static RETRIES: core::cell::Cell<u32> = const { core::cell::Cell::new(0) };
+}
+
 pub(crate) fn block_at(
     cases: &[Case<'_>],
     waiters: &mut [MaybeUninit<Waiter>],
@@ -247,7 +259,10 @@ pub(crate) fn block_at(
         match wait(cases, waiters, order, when) {
             Waited::Done(i) => return i,
             Waited::TimedOut => return cases.len(),
-            Waited::Retry => {}
+            Waited::Retry => {
+                #[cfg(all(test, loom))]
+                RETRIES.set(RETRIES.get() + 1);
+            }
         }
     }
 }

@@ -6,7 +6,7 @@
 
 use loom::{cell::UnsafeCell, sync::Arc, thread};
 
-use crate::{Chan, chan, select};
+use crate::{Chan, chan, chan::select::RETRIES, select};
 
 /// Explores every interleaving with up to `LOOM_MAX_PREEMPTIONS` preemptions, 3 if that is not set: without a
 /// bound three threads take hours.
@@ -174,6 +174,23 @@ fn loom_select_meets_select() {
         let mine = select! { send(a, Word::new(1)) => 0, recv(b) -> v => get(v) };
         let theirs = h.join().unwrap();
         assert!((mine, theirs) == (0, 1) || (mine, theirs) == (2, 0));
+    });
+}
+
+/// Two selects that send and receive on one channel meet, and never do both go back and try again, which they might for ever.
+#[test]
+fn loom_selects_meet_on_one_channel() {
+    fn either(ch: &Chan<Word>, n: u32) -> u32 {
+        select! { send(ch, Word::new(n)) => 0, recv(ch) -> v => get(v) }
+    }
+    model(|| {
+        RETRIES.set(0);
+        let ch = chan(0);
+        let h = start(&ch, |ch| either(&ch, 2));
+        let mine = either(&ch, 1);
+        let theirs = h.join().unwrap();
+        assert!((mine, theirs) == (0, 1) || (mine, theirs) == (2, 0));
+        assert!(RETRIES.get() < 2);
     });
 }
 
