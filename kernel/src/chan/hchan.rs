@@ -435,22 +435,21 @@ impl Hchan<Instant> {
         Arc::new(c)
     }
 
-    /// A timer's send, which does not wait. If `still()` says so, under the lock, `v` goes to the first receiver, else
+    /// A timer's send, which does not wait. What `time()` says under the lock, if anything, goes to the first receiver, else
     /// into the ring, else nowhere. `done` is called after the last use of the channel.
-    pub(crate) fn deliver(&self, v: Instant, still: impl FnOnce() -> bool, done: impl FnOnce()) {
+    pub(crate) fn deliver(&self, time: impl FnOnce() -> Option<Instant>, done: impl FnOnce()) {
         let c = &self.core;
-        let mut receiver = None;
         c.lock.lock();
-        if still() {
-            receiver = c.receivers.take();
-            let n = c.count.load(Ordering::Relaxed);
+        let sent = time().map(|v| {
+            let (receiver, n) = (c.receivers.take(), c.count.load(Ordering::Relaxed));
             if receiver.is_none() && n < c.cap {
                 self.put(n, v);
             }
-        }
+            (v, receiver)
+        });
         c.unlock();
         done();
-        if let Some(w) = receiver {
+        if let Some((v, Some(w))) = sent {
             // SAFETY: a receiver's slot is an empty place for a value, and ours until `complete`.
             unsafe { w.slot::<Instant>().write(v) };
             w.complete(true);

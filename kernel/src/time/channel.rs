@@ -167,17 +167,18 @@ unsafe fn run(node: NonNull<TimerNode>, generation: u64) {
     let t = unsafe { node.cast::<ChanTimer>().as_ref() };
     // SAFETY: 1.; set before the timer was first started.
     let c = unsafe { &*t.chan.get() };
-    let still = || {
+    // Under the lock, so that of two ticks that are sent at once the first to arrive is not the later one.
+    let time = || {
         let valid = t.generation.get() == generation;
         if valid && !t.node.is_periodic() {
             t.armed.set(false);
         }
-        valid
+        valid.then(|| Instant::at(sched::now_ns()))
     };
     let done = || {
         #[cfg(loom)]
         t.used.with(|_| ());
         t.busy.fetch_sub(1, Ordering::Release); // pairs with the Acquire in `retire`
     };
-    c.deliver(Instant::at(sched::now_ns()), still, done);
+    c.deliver(time, done);
 }

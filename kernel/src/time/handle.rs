@@ -215,18 +215,19 @@ pub fn after(d: Duration) -> Receiver<Instant> {
     c
 }
 
-/// The channel of a [`Ticker`] that is not stopped, but dropped.
-///
-/// # Panics
-/// If the period is zero.
+/// The channel of a [`Ticker`] that is not stopped, but dropped. The nil channel if the period is zero.
 ///
 /// ```
-/// let ticks = burrow::time::tick(burrow::time::Duration::from_millis(1));
+/// use burrow::time::{Duration, tick};
+/// let ticks = tick(Duration::from_millis(1));
 /// assert_eq!(ticks.iter().take(3).count(), 3);
+/// assert!(tick(Duration::ZERO).is_nil());
 /// ```
-#[track_caller]
 pub fn tick(period: Duration) -> Receiver<Instant> {
-    Ticker::new(period).c
+    match period.is_zero() {
+        true => Receiver::nil(),
+        false => Ticker::new(period).c,
+    }
 }
 
 /// Calls `f` in a goroutine of its own, `d` from now. The timer's `stop` and `reset` act on the call; dropping the timer

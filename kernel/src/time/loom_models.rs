@@ -106,6 +106,23 @@ fn loom_ticker_on_two_cores_against_stop() {
     });
 }
 
+/// Two cores send ticks at once: their times do not go back.
+#[test]
+fn loom_ticks_on_two_cores_come_in_order() {
+    model(|| {
+        let c = channel::new_channel();
+        channel::restart(&c, 1, 10);
+        let (a, b) = (fire(5), fire(15));
+        let first = c.recv().expect("never closed");
+        a.join().unwrap();
+        b.join().unwrap();
+        if let Ok(second) = c.try_recv() {
+            assert!(second >= first);
+        }
+        channel::stop(&c);
+    });
+}
+
 /// A function is called off, or called.
 #[test]
 fn loom_function_stop_against_firing() {
