@@ -82,6 +82,7 @@ const ROOMS: &[&str] = &[
     "kernel/src/sched/syscall.rs",
     // The tree of contexts: children linked from their parents, and their timers.
     "kernel/src/context/deadline.rs",
+    "kernel/src/context/ending.rs",
     "kernel/src/context/node.rs",
     // Timers are intrusive: a node lies on its sleeper's stack.
     "kernel/src/time/channel.rs",

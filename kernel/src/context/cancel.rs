@@ -12,6 +12,9 @@ use super::{
 /// Cancels a context of [`with_cancel`](super::Context::with_cancel), `with_timeout` or `with_deadline`. Dropping it does
 /// not.
 ///
+/// When it returns, the context and all that was derived from it has ended, also if somebody else cancels at the same time:
+/// then it waits for him.
+///
 /// ```
 /// let (ctx, cancel) = burrow::context::background().with_cancel();
 /// let other = cancel.clone();
@@ -54,7 +57,9 @@ impl CancelFn {
     /// cancel.cancel();
     /// assert!(ctx.err().is_some());
     /// ```
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn cancel(&self) {
+        crate::lock::might_sleep();
         self.0.cancel(Error::Canceled, Cause::plain(Error::Canceled));
     }
 }
@@ -67,7 +72,9 @@ impl CancelCauseFn {
     /// cancel.cancel("enough");
     /// assert_eq!(ctx.cause().unwrap().to_string(), "enough");
     /// ```
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn cancel(&self, cause: impl Into<Cause>) {
+        crate::lock::might_sleep();
         self.0.cancel(Error::Canceled, cause.into());
     }
 }

@@ -10,7 +10,7 @@
 //! starts with no scope. Asking whether it is cancelled looks at one node; looking up a value meets values only. (Go
 //! has one list for both, so each question walks over the answers to the other.) A clone is two counted handles.
 //!
-//! Read `node` for the tree: who keeps whom alive, how cancelling walks it without a stack, a lock or an allocation.
+//! Read `node` for the tree: who keeps whom alive; `ending` for how cancelling walks it without a stack, a lock or an allocation.
 //! `deadline` is the node's timer, `cancel` the functions that callers get, `error` what `err` and `cause` say.
 //!
 //! ```
@@ -28,6 +28,7 @@
 
 mod cancel;
 mod deadline;
+mod ending;
 mod error;
 mod handle;
 mod node;

@@ -1,37 +1,33 @@
 //! The tree of what can be cancelled.
 //!
-//! A node is born live and ends once. It is counted by [`NodeRef`]s: contexts and cancel functions hold one, and each
-//! child holds one to its parent. The parent knows its live children by a list through them *without* counting them,
-//! so a child that nobody holds any more goes, and takes itself off the list: no leak, whether it was cancelled or not.
+//! A node is born live and ends once; `ending` has how. It is counted by [`NodeRef`]s: contexts and cancel functions hold
+//! one, and each child holds one to its parent. The parent knows its live children by a list through them *without*
+//! counting them, so a child that nobody holds any more goes, and takes itself off the list: no leak, whether it was
+//! cancelled or not.
 //!
 //! | | live | ended |
 //! | --- | --- | --- |
 //! | `err` | 0 | why; set once, by who ends it |
-//! | on its parent's list | yes (if it has a parent) | no |
+//! | on its parent's list | yes (if it has a parent) | no, once all below it have ended |
 //! | has children on its list | any number | being taken off by who ended it; none are added |
 //! | `done` channel | open, if anybody asked for it | closed, before anybody is told `err` or the cause |
 //! | timer | in a heap, if it has a deadline of its own | stopped |
 //! | function of `after_func` | waiting | running in its goroutine, or dropped |
-//!
-//! **Cancelling** ends the root of the subtree, takes it off its parent's list, and then works through a queue of ended
-//! nodes: take each child off the list, end it, append it to the queue. One lock at a time, each for a few
-//! instructions; channels are closed and goroutines started with none. The queue is threaded through the nodes (`work`
-//! belongs to who ended the node), so there is neither recursion nor allocation, and a child is met once: O(n).
 //!
 //! **Going away.** A node whose count falls to 0 may still be on its parent's list. Whoever takes it off there
 //! (under the parent's lock) tries to raise the count and leaves it alone if it is 0; the releaser takes the same lock
 //! before it frees. So memory on a list is always there while that list's lock is held. A chain of parents that go one
 //! after the other is a loop in `release`, not a recursion.
 //!
-//! **A waiting function** (`after_func`) is a node of its own, a child with a function, which holds itself by one
-//! count until it ends: it need not be held by anybody.
+//! **Kept for its channel.** A program may drop the context and wait on its `done` channel. So the last handle to a live
+//! node whose channel somebody else has, and which may still end (by a timer, or with a parent that others hold), is not
+//! given back: it becomes the node's hold on itself (`kept`), until it ends. Else the channel would never close.
 //!
 //! | field | guarded by |
 //! | --- | --- |
 //! | `state` | its own lock |
 //! | `next`, `prev`, `linked` | the parent's lock |
-//! | `work` | who ended the node |
-//! | `err` | set once under the lock, by who ends the node; he takes `CLOSING` off once `done` is closed. Release, pairs with the Acquire in `err()`: who sees it sees the cause |
+//! | `err` | set once under the lock, by who ends the node; he takes `CLOSING` off once `done` is closed, and `BELOW` once all below has ended. Release, pairs with the Acquire in `err()`: who sees it sees the cause |
 //! | `refs` | Release on the way down, an Acquire fence by who frees |
 //!
 //! Refused: handles that the parent counts, as Go's map of children in effect does. There the collector frees a tree
@@ -46,6 +42,7 @@ use core::{
 
 use super::{
     deadline::Alarm,
+    ending::run_hook,
     error::{Cause, Error},
 };
 use crate::{
@@ -57,32 +54,39 @@ use crate::{
 
 /// Of `Node::err`: the channel is about to be closed. Who asks meanwhile waits for that (Go's rule: `err` says nothing
 /// as long as `done` is open).
-const CLOSING: u32 = 4;
+pub(super) const CLOSING: u32 = 4;
+/// Those below have not all ended yet. Who cancels meanwhile waits for that.
+pub(super) const BELOW: u32 = 8;
+/// Somebody does.
+pub(super) const AWAITED: u32 = 16;
 
 /// A counted handle to a node.
-pub(super) struct NodeRef(NonNull<Node>);
+pub(super) struct NodeRef(pub(super) NonNull<Node>);
 
 /// One node. See the file head.
 pub(super) struct Node {
     refs: AtomicUsize,
     /// Counted; given back in `release`.
-    parent: Option<NonNull<Node>>,
+    pub(super) parent: Option<NonNull<Node>>,
     deadline: Option<Instant>,
     alarm: Option<Box<Alarm>>,
-    /// 0: live. Else why it ended, with `CLOSING` until its channel is closed.
-    err: AtomicU32,
-    state: SpinLock<State>,
+    /// 0: live. Else why it ended, and the bits above.
+    pub(super) err: AtomicU32,
+    /// A semaphore: a permit once all below has ended, if that is awaited. Each who waited hands it on.
+    pub(super) through: AtomicU32,
+    pub(super) state: SpinLock<State>,
     next: Cell<*const Node>,
     prev: Cell<*const Node>,
     linked: Cell<bool>,
-    work: Cell<*const Node>,
 }
 
-struct State {
-    children: *const Node,
-    done: Option<Chan<()>>,
-    cause: Option<Cause>,
-    hook: Option<Box<dyn FnOnce() + Send>>,
+pub(super) struct State {
+    pub(super) children: *const Node,
+    /// It holds itself for its channel's sake, until it ends.
+    pub(super) kept: bool,
+    pub(super) done: Option<Chan<()>>,
+    pub(super) cause: Option<Cause>,
+    pub(super) hook: Option<Box<dyn FnOnce() + Send>>,
 }
 
 // SAFETY: the table in the file head; causes are `Send + Sync`, functions `Send` and called once.
@@ -112,13 +116,24 @@ impl Drop for NodeRef {
 ///
 /// # Safety
 /// 1. The caller owns a count of the node and does not use it again.
-unsafe fn release(mut at: NonNull<Node>) {
+pub(super) unsafe fn release(mut at: NonNull<Node>) {
     loop {
         // SAFETY: 1.
         let node = unsafe { at.as_ref() };
-        // Release: what we did to the node comes before its end; pairs with the fence of who frees.
-        if node.refs.fetch_sub(1, Ordering::Release) != 1 {
-            return;
+        let mut n = node.refs.load(Ordering::Relaxed);
+        loop {
+            if n == 1 && !node.ended() && node.stays() {
+                return;
+            }
+            // Release: what we did to the node comes before its end; pairs with the fence of who frees.
+            match node
+                .refs
+                .compare_exchange(n, n - 1, Ordering::Release, Ordering::Relaxed)
+            {
+                Ok(1) => break,
+                Ok(_) => return,
+                Err(now) => n = now,
+            }
         }
         fence(Ordering::Acquire);
         if let Some(alarm) = &node.alarm {
@@ -141,7 +156,7 @@ impl Node {
     }
 
     /// Takes itself off the parent's list, if it is there.
-    fn detach(&self) {
+    pub(super) fn detach(&self) {
         if let Some(p) = self.parent() {
             let mut s = p.state.lock();
             if self.linked.get() {
@@ -166,8 +181,76 @@ impl Node {
     }
 
     #[inline]
-    fn ended(&self) -> bool {
+    pub(super) fn ended(&self) -> bool {
         self.err.load(Ordering::Relaxed) != 0
+    }
+
+    #[inline]
+    pub(super) fn err(&self) -> Option<Error> {
+        // Acquire: pairs with the Release in `mark`.
+        let word = self.err.load(Ordering::Acquire);
+        if word & CLOSING != 0 {
+            self.done().recv();
+        }
+        match word & (CLOSING - 1) {
+            0 => None,
+            1 => Some(Error::Canceled),
+            _ => Some(Error::DeadlineExceeded),
+        }
+    }
+
+    /// The channel, made when first asked for, closed before anybody sees it if the node has ended.
+    fn done(&self) -> Receiver<()> {
+        if let Some(c) = &self.state.lock().done {
+            return c.receiver();
+        }
+        let fresh = crate::chan::<()>(0);
+        let mut closed = false;
+        loop {
+            if self.ended() && !closed {
+                fresh.close();
+                closed = true;
+            }
+            let mut s = self.state.lock();
+            if let Some(c) = &s.done {
+                return c.receiver();
+            }
+            if self.ended() == closed {
+                s.done = Some(fresh.clone());
+                return fresh.receiver();
+            }
+        }
+    }
+
+    /// The caller's is the last handle: does it become the node's own? See the file head.
+    #[cold]
+    fn stays(&self) -> bool {
+        fn wanted(s: &State) -> bool {
+            // One handle of the channel is the node's.
+            let chan = s.done.as_ref().and_then(Chan::handle);
+            chan.is_some_and(|c| c.count() > 1)
+        }
+        if !wanted(&self.state.lock()) || !self.may_end() {
+            return false;
+        }
+        let mut s = self.state.lock();
+        s.kept = !self.ended() && wanted(&s);
+        s.kept
+    }
+
+    /// Is there anything that could end this node, besides handles to it? If in doubt, yes.
+    fn may_end(&self) -> bool {
+        const FAR: usize = 64;
+        let mut at = self;
+        for _ in 0..FAR {
+            match at.parent() {
+                _ if at.alarm.is_some() => return true,
+                None => return false,
+                Some(p) if p.refs.load(Ordering::Relaxed) > 1 => return true,
+                Some(p) => at = p, // nobody holds it but its child
+            }
+        }
+        true
     }
 }
 
@@ -189,13 +272,21 @@ pub(super) unsafe fn upgrade(node: *const Node) -> Option<NodeRef> {
 }
 
 impl NodeRef {
-    fn node(&self) -> &Node {
+    pub(super) fn node(&self) -> &Node {
         // SAFETY: a handle is a count.
         unsafe { self.0.as_ref() }
     }
 
     pub(super) fn as_ptr(&self) -> *const Node {
         self.0.as_ptr()
+    }
+
+    /// A handle to the parent.
+    pub(super) fn up(&self) -> Option<NodeRef> {
+        let p = self.node().parent?;
+        // SAFETY: the node holds a count of it.
+        unsafe { p.as_ref() }.refs.fetch_add(1, Ordering::Relaxed);
+        Some(NodeRef(p))
     }
 
     /// Hands the count over as a pointer.
@@ -220,10 +311,12 @@ impl NodeRef {
             deadline: deadline.or(inherited),
             alarm,
             err: AtomicU32::new(0),
+            through: AtomicU32::new(0),
             state: SpinLock::new(
                 Rank::Waiters,
                 State {
                     children: ptr::null(),
+                    kept: false,
                     done: None,
                     cause: None,
                     hook: None,
@@ -232,7 +325,6 @@ impl NodeRef {
             next: Cell::new(ptr::null()),
             prev: Cell::new(ptr::null()),
             linked: Cell::new(false),
-            work: Cell::new(ptr::null()),
         });
         // Not before there is memory: nobody would give the count back.
         node.parent = parent.map(|p| {
@@ -295,32 +387,16 @@ impl NodeRef {
                 return;
             }
         }
+        let err = parent.err(); // who sees us ended finds the parent's channel closed
         let cause = parent.state.lock().cause.clone();
-        if let (Some(e), Some(c)) = (self.parent_err(), cause) {
+        if let (Some(e), Some(c)) = (err, cause) {
             self.cancel(e, c);
-        }
-    }
-
-    fn parent_err(&self) -> Option<Error> {
-        Self::decode(self.node().parent()?.err.load(Ordering::Acquire))
-    }
-
-    fn decode(word: u32) -> Option<Error> {
-        match word & !CLOSING {
-            0 => None,
-            1 => Some(Error::Canceled),
-            _ => Some(Error::DeadlineExceeded),
         }
     }
 
     #[inline]
     pub(super) fn err(&self) -> Option<Error> {
-        // Acquire: pairs with the Release in `mark`.
-        let word = self.node().err.load(Ordering::Acquire);
-        if word & CLOSING != 0 {
-            self.done().recv();
-        }
-        Self::decode(word)
+        self.node().err()
     }
 
     /// Asked under the lock under which it is set: who ends the node after this sees all that we did before.
@@ -338,87 +414,12 @@ impl NodeRef {
         self.node().deadline
     }
 
-    /// The channel, made when first asked for, closed before anybody sees it if the node has ended.
     pub(super) fn done(&self) -> Receiver<()> {
-        let node = self.node();
-        if let Some(c) = &node.state.lock().done {
-            return c.receiver();
-        }
-        let fresh = crate::chan::<()>(0);
-        let mut closed = false;
-        loop {
-            if node.ended() && !closed {
-                fresh.close();
-                closed = true;
-            }
-            let mut s = node.state.lock();
-            if let Some(c) = &s.done {
-                return c.receiver();
-            }
-            if node.ended() == closed {
-                s.done = Some(fresh.clone());
-                return fresh.receiver();
-            }
-        }
-    }
-
-    /// Ends this node and everything below it. `false`: it had ended.
-    pub(super) fn cancel(&self, err: Error, cause: Cause) -> bool {
-        if !self.end(err, &cause) {
-            return false;
-        }
-        self.node().detach();
-        let mut queue = Queue::default();
-        let mut at = self.clone();
-        loop {
-            while let Some(child) = at.take_child() {
-                if child.end(err, &cause) {
-                    queue.push(child);
-                }
-            }
-            match queue.pop() {
-                Some(next) => at = next,
-                None => return true,
-            }
-        }
-    }
-
-    /// Sets the state to ended. `None`: it was.
-    fn mark(&self, err: Error, cause: &Cause) -> Option<(Option<Chan<()>>, bool)> {
-        let cause = cause.clone();
-        let node = self.node();
-        let mut s = node.state.lock();
-        if node.ended() {
-            drop(s); // before the cause
-            return None;
-        }
-        s.cause = Some(cause);
-        let closing = if s.done.is_some() { CLOSING } else { 0 };
-        // Release: pairs with the Acquire in `err`.
-        node.err.store((err as u32 + 1) | closing, Ordering::Release);
-        Some((s.done.clone(), s.hook.is_some()))
-    }
-
-    /// Ends this one node: nobody is left waiting for it. `false`: it had ended.
-    fn end(&self, err: Error, cause: &Cause) -> bool {
-        let Some((done, hooked)) = self.mark(err, cause) else {
-            return false;
-        };
-        if let Some(alarm) = self.alarm() {
-            alarm.stop();
-        }
-        if let Some(c) = done {
-            c.close();
-            self.node().err.fetch_and(!CLOSING, Ordering::Release); // as in `mark`
-        }
-        if hooked {
-            self.start_hook();
-        }
-        true
+        self.node().done()
     }
 
     /// The first child, taken off the list, unless it is going away.
-    fn take_child(&self) -> Option<NodeRef> {
+    pub(super) fn take_child(&self) -> Option<NodeRef> {
         let mut s = self.node().state.lock();
         loop {
             // SAFETY: nodes on a list are there while its lock is held.
@@ -429,77 +430,5 @@ impl NodeRef {
                 return Some(c);
             }
         }
-    }
-
-    fn start_hook(&self) {
-        if let Some(alarm) = self.alarm() {
-            // SAFETY: 1. the hold on itself that `hook` made; the node has ended once.
-            let own = unsafe { NodeRef::from_raw(self.as_ptr()) };
-            // SAFETY: 1. only here it is started.
-            unsafe { alarm.go(own) };
-        }
-    }
-
-    /// Ends a node of `hook` without calling its function. `false`: it had ended.
-    pub(super) fn call_off(&self) -> bool {
-        if self
-            .mark(Error::Canceled, &Cause::plain(Error::Canceled))
-            .is_none()
-        {
-            return false;
-        }
-        let node = self.node();
-        node.detach();
-        let hook = node.state.lock().hook.take();
-        drop(hook);
-        if node.parent.is_some() {
-            // SAFETY: 1. its hold on itself; we have another.
-            unsafe { release(self.0) };
-        }
-        true
-    }
-}
-
-/// The goroutine of a function of `after_func`.
-///
-/// # Safety
-/// 1. `node` is a node of `NodeRef::hook` with a count.
-unsafe fn run_hook(node: *mut ()) {
-    // SAFETY: 1.
-    let node = unsafe { NodeRef::from_raw(node.cast_const().cast()) };
-    let hook = node.node().state.lock().hook.take();
-    drop(node);
-    if let Some(f) = hook {
-        f();
-    }
-}
-
-/// Ended nodes whose children are still to be ended; each comes with a count.
-#[derive(Default)]
-struct Queue {
-    first: Option<NodeRef>,
-    last: Option<NonNull<Node>>,
-}
-
-impl Queue {
-    fn push(&mut self, n: NodeRef) {
-        let at = n.0;
-        match self.last.replace(at) {
-            // SAFETY: in the queue, which holds a count.
-            Some(l) => unsafe { l.as_ref() }.work.set(n.into_raw()),
-            None => self.first = Some(n),
-        }
-    }
-
-    fn pop(&mut self) -> Option<NodeRef> {
-        let n = self.first.take()?;
-        let next = n.node().work.replace(ptr::null());
-        if next.is_null() {
-            self.last = None;
-        } else {
-            // SAFETY: 1. from `push`.
-            self.first = Some(unsafe { NodeRef::from_raw(next) });
-        }
-        Some(n)
     }
 }

@@ -57,6 +57,58 @@ fn loom_two_cancel() {
     });
 }
 
+/// Who has cancelled finds all below ended, however many cancel it or something below it at the same time.
+#[test]
+fn loom_cancel_returns_when_all_has_ended() {
+    for below in [false, true] {
+        model(move || {
+            let (root, cancel_root) = background().with_cancel();
+            let (mid, cancel_mid) = root.with_cancel();
+            let leaf = mid.with_cancel().0;
+            let done = leaf.done();
+            let theirs = if below { cancel_mid } else { cancel_root.clone() };
+            let h = thread::spawn(move || theirs());
+            cancel_root();
+            assert!(leaf.err().is_some(), "cancelled, and not ended");
+            assert_eq!(done.try_recv(), Err(TryRecvError::Closed));
+            h.join().unwrap();
+        });
+    }
+}
+
+/// A child that is derived while its parent ends has not ended before its parent's channel is closed.
+#[test]
+fn loom_child_ends_after_its_parent() {
+    model(|| {
+        let (root, cancel) = background().with_cancel();
+        let done = root.done();
+        let h = thread::spawn(move || cancel());
+        let child = root.with_cancel().0;
+        if child.done().try_recv() == Err(TryRecvError::Closed) {
+            assert_eq!(done.try_recv(), Err(TryRecvError::Closed));
+        }
+        h.join().unwrap();
+    });
+}
+
+/// The last handles of a context go, by two at once, while its parent is cancelled; who has its channel learns of it.
+#[test]
+fn loom_channel_outlives_its_context() {
+    model(|| {
+        let (root, cancel) = background().with_cancel();
+        let (child, c) = root.with_cancel();
+        let done = child.done();
+        let (a, b) = (
+            thread::spawn(move || drop(child)),
+            thread::spawn(move || cancel()),
+        );
+        drop(c);
+        assert_eq!(done.recv(), None);
+        a.join().unwrap();
+        b.join().unwrap();
+    });
+}
+
 /// Who sees the error, or the cause, finds `done` closed: Go's promise. The other way round as well.
 #[test]
 fn loom_ended_means_done_is_closed() {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     context::background,
-    sched,
+    recover, sched,
     time::{Duration, sleep},
 };
 
@@ -84,6 +84,63 @@ fn values_and_closures_are_dropped_once() {
         move || drop(c)
     }));
     assert_eq!(count(), 0, "a function that can never run is not kept");
+}
+
+/// A reason that tells when it is gone.
+#[derive(Debug)]
+struct Reason(#[expect(dead_code, reason = "it counts")] Arc<()>);
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("reason")
+    }
+}
+
+impl std::error::Error for Reason {}
+
+/// A context that is kept for its channel goes once it has ended; one that nothing can end goes at once.
+#[test]
+fn what_a_channel_keeps_goes_in_the_end() {
+    let reason = Arc::new(());
+    let (root, cancel) = background().with_cancel_cause();
+    let done: Vec<_> = (0..10).map(|_| root.with_cancel().0.done()).collect();
+    let child = root.with_cancel().0;
+    let dropped = child.done();
+    drop((child, root));
+    cancel(Reason(reason.clone()));
+    assert!(done.iter().chain([&dropped]).all(|d| d.recv().is_none()));
+    drop(cancel);
+    assert_eq!(Arc::strong_count(&reason), 1, "a node is left");
+    let above = background().with_cancel();
+    let below = above.0.with_cancel();
+    let alone = below.0.done();
+    drop(above);
+    drop(below);
+    assert_eq!(
+        alone.chan().handle().map(|c| c.count()),
+        Some(1),
+        "a node is left"
+    );
+}
+
+/// A function that is called off, and panics as it is dropped, leaves nothing of the tree behind.
+#[test]
+fn a_function_that_panics_as_it_is_dropped() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("dropped");
+        }
+    }
+    let reason = Arc::new(());
+    let (root, cancel) = background().with_cancel_cause();
+    let bomb = Bomb;
+    let stop = root.after_func(move || std::mem::forget(bomb));
+    assert!(recover(|| stop.stop()).is_err());
+    assert!(!stop.stop());
+    cancel(Reason(reason.clone()));
+    drop((root, cancel, stop));
+    assert_eq!(Arc::strong_count(&reason), 1, "a node is left");
 }
 
 /// A context's timer goes with its cancellation and with its last handle.

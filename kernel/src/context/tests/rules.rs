@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use crate::{
-    chan,
+    TryRecvError, chan,
     context::{Canceled, Context, DeadlineExceeded, background, todo},
     select, spawn,
     time::{Duration, Instant, sleep},
@@ -190,6 +190,18 @@ fn a_function_keeps_what_it_waits_for() {
     let tx = done.sender();
     drop(background().with_timeout(2 * MS).0.after_func(move || tx.close()));
     assert!(done.recv().is_none());
+}
+
+/// Who has nothing of a context but its channel learns of its end.
+#[test]
+fn a_channel_keeps_what_may_close_it() {
+    let due = background().with_timeout(2 * MS).0.done();
+    let (root, cancel) = background().with_cancel();
+    let below = root.with_cancel().0.with_value(1).with_cancel().0.done();
+    assert_eq!(due.recv(), None);
+    assert_eq!(below.try_recv(), Err(TryRecvError::Empty));
+    cancel();
+    assert_eq!(below.try_recv(), Err(TryRecvError::Closed));
 }
 
 #[test]
