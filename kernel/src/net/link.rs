@@ -323,6 +323,7 @@ mod tests {
         let mut all = Buffers::ready(2, 1514).unwrap();
         for _ in 0..3 {
             assert!(all.take(isize::MAX as usize).is_none());
+            assert_eq!(all.spare.len(), 2);
         }
         let both = [all.take(60).unwrap(), all.take(1514).unwrap()];
         assert!(all.spare.is_empty() && both.iter().all(|b| b.capacity() == 1514));
