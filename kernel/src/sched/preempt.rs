@@ -105,10 +105,12 @@ static KEEPER: Keeper = Keeper::new();
 
 /// The first deadline of the idle Ps.
 fn first_idle_timer() -> u64 {
-    p::first(global::procs())
+    let at = p::first(global::procs())
         .iter()
         .filter(|p| p.status() == p::PStatus::Idle)
-        .fold(u64::MAX, |at, p| at.min(p.timer0.load(Ordering::Relaxed)))
+        .fold(u64::MAX, |at, p| at.min(p.timer0.load(Ordering::Relaxed)));
+    chaos::gap();
+    at
 }
 
 /// About to halt: set the one-shot to the earliest deadline this core must not sleep through: sysmon's tick if it drives
