@@ -57,6 +57,7 @@ const ROOMS: &[&str] = &[
     "kernel/src/sync/sleepers.rs",
     "kernel/src/sync/limit.rs",
     "kernel/src/sync/tests/mod.rs",
+    "kernel/src/sync/tests/loom_cell.rs",
     "kernel/src/sync/tests/loom_models.rs",
     "kernel/src/sync/tests/loom_limits.rs",
     "kernel/src/time/tests.rs",

@@ -236,6 +236,20 @@ impl RawMutex {
         }
     }
 
+    /// Wakes the first waiter and keeps the lock: what comes of an unlock if somebody else is faster than who was woken.
+    #[cfg(all(test, not(loom)))]
+    pub(super) fn overtake(&self) {
+        let old = self.state.fetch_sub(WAITER - WOKEN, Ordering::Relaxed);
+        assert!(old >= WAITER && old & (LOCKED | WOKEN | STARVING) == LOCKED);
+        sema::release_bit(&self.state, PERMIT, false);
+    }
+
+    /// Will it be handed to whoever waits?
+    #[cfg(all(test, not(loom)))]
+    pub(super) fn is_starving(&self) -> bool {
+        self.state.load(Ordering::Relaxed) & STARVING != 0
+    }
+
     /// Nobody has it, waits for it, or is on the way.
     #[cfg(loom)]
     pub(super) fn is_pristine(&self) -> bool {
@@ -270,10 +284,9 @@ impl RawMutex {
                         .is_ok();
                 }
                 if cfg!(loom) {
-                    rounds = SPIN_ROUNDS;
-                }
-                for _ in 0..SPINS {
-                    spin_loop();
+                    rounds = SPIN_ROUNDS; // and no pause: for a model that means to let the others go first
+                } else {
+                    (0..SPINS).for_each(|_| spin_loop());
                 }
                 rounds += 1;
                 old = self.state.load(Ordering::Relaxed);

@@ -19,6 +19,8 @@
 
 mod cell;
 mod deque;
+#[cfg(all(test, loom))]
+mod loom_models;
 mod pin;
 mod slot;
 

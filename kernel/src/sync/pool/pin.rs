@@ -2,12 +2,15 @@
 //!
 //! On metal the core itself, with preemption off: a core runs at most one P, so "per core" is "per P" as far as
 //! exclusion goes, and there is a place inside `blocking` too. On the host, where a thread may be stopped anywhere, a number
-//! that the thread keeps until it ends; the 65th thread has none and does without its pool.
+//! that the thread keeps until it ends; the 65th thread has none and does without its pool. In a model, whose threads are all one of the host's, what the model
+//! says.
 #![forbid(unsafe_code)]
 
+#[cfg(loom)]
+pub(super) use in_models::*;
 #[cfg(target_os = "none")]
 pub(super) use metal::*;
-#[cfg(not(target_os = "none"))]
+#[cfg(not(any(target_os = "none", loom)))]
 pub(super) use on_threads::*;
 
 #[cfg(target_os = "none")]
@@ -28,7 +31,7 @@ mod metal {
     }
 }
 
-#[cfg(not(target_os = "none"))]
+#[cfg(not(any(target_os = "none", loom)))]
 mod on_threads {
     use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -78,5 +81,31 @@ mod on_threads {
     /// How many places there are.
     pub(in crate::sync) fn places() -> usize {
         64
+    }
+}
+
+#[cfg(loom)]
+mod in_models {
+    use core::cell::Cell;
+
+    loom::thread_local! {
+        static CORE: Cell<usize> = Cell::new(0);
+    }
+
+    /// From now on this thread is on that core; the model sees to it that no other is.
+    #[cfg(test)]
+    pub(in crate::sync) fn run_on(core: usize) {
+        CORE.with(|c| c.set(core));
+    }
+
+    pub(in crate::sync) struct Pin;
+
+    pub(in crate::sync) fn pin() -> Option<(Pin, usize)> {
+        Some((Pin, CORE.with(Cell::get)))
+    }
+
+    /// How many places there are.
+    pub(in crate::sync) fn places() -> usize {
+        2
     }
 }

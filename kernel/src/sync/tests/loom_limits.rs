@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Later than the clock of any model will ever be; `fire` fires it all the same.
-fn late() -> Limit<'static> {
+pub(super) fn late() -> Limit<'static> {
     Limit::at_ns(1 << 61)
 }
 
@@ -27,14 +27,14 @@ fn model(f: impl Fn() + Sync + Send + 'static) {
     bounded(2, f);
 }
 
-fn bounded(preemptions: usize, f: impl Fn() + Sync + Send + 'static) {
+pub(in crate::sync) fn bounded(preemptions: usize, f: impl Fn() + Sync + Send + 'static) {
     let mut b = loom::model::Builder::new();
     b.preemption_bound = Some(preemptions);
     b.check(f);
 }
 
 /// The deadlines of all who wait by now pass.
-fn fire() -> thread::JoinHandle<()> {
+pub(super) fn fire() -> thread::JoinHandle<()> {
     thread::spawn(|| _ = run_due(timer_heap(), u64::MAX >> 1))
 }
 
@@ -78,7 +78,17 @@ fn loom_limited_permit_goes_to_the_next() {
 }
 
 /// Stops a wait by its hook, which comes whenever it likes.
-struct Stopper(std::sync::Mutex<Option<Box<dyn FnOnce() + Send>>>);
+#[derive(Default)]
+pub(super) struct Stopper(std::sync::Mutex<Option<Box<dyn FnOnce() + Send>>>);
+
+impl Stopper {
+    pub(super) fn end(&self) {
+        let f = self.0.lock().unwrap().take();
+        if let Some(f) = f {
+            f();
+        }
+    }
+}
 
 impl Stop for Stopper {
     fn is_over(&self) -> bool {
@@ -104,7 +114,7 @@ impl Stop for Deaf {
     }
 }
 
-fn deaf() -> Limit<'static> {
+pub(super) fn deaf() -> Limit<'static> {
     Limit::stopped_by(&Deaf)
 }
 
@@ -113,16 +123,11 @@ fn loom_stopped_wait_takes_its_permit_or_leaves_it() {
     model(|| {
         let (word, stop) = (
             Arc::new(AtomicU32::new(0)),
-            std::sync::Arc::new(Stopper(std::sync::Mutex::new(None))),
+            std::sync::Arc::new(Stopper::default()),
         );
         let (w, s) = (word.clone(), stop.clone());
         let waiter = thread::spawn(move || Limit::stopped_by(&*s).acquire(&w, WaitReason::SemaAcquire, None));
-        let stopper = thread::spawn(move || {
-            let f = stop.0.lock().unwrap().take();
-            if let Some(f) = f {
-                f();
-            }
-        });
+        let stopper = thread::spawn(move || stop.end());
         sema::release(&word, false);
         let left = u32::from(!waiter.join().unwrap());
         assert_eq!(word.load(Ordering::Relaxed), left);

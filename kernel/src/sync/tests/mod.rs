@@ -3,11 +3,19 @@
 #[cfg(not(loom))]
 mod lock_tests;
 #[cfg(loom)]
-mod loom_limits;
+pub(super) mod loom_cell;
+#[cfg(loom)]
+mod loom_groups;
+#[cfg(loom)]
+pub(super) mod loom_limits;
 #[cfg(loom)]
 mod loom_models;
+#[cfg(loom)]
+mod loom_semaphore;
 #[cfg(not(loom))]
 mod map_tests;
+#[cfg(not(loom))]
+mod mutex_tests;
 #[cfg(not(loom))]
 mod std_tests;
 #[cfg(not(loom))]
