@@ -214,6 +214,52 @@ fn contexts_need_no_goroutines() {
     assert!(stop());
 }
 
+/// However a context and its functions end, they leave no memory behind.
+#[burrow::test]
+fn contexts_leave_no_memory_behind() {
+    let ways: [(&str, fn()); 5] = [
+        ("dropped", || drop(background().with_cancel())),
+        ("cancelled", || {
+            let (ctx, cancel) = background().with_timeout(LONG);
+            let (child, _cancel) = ctx.with_cancel_cause();
+            cancel();
+            assert_eq!(child.err(), Some(Canceled));
+        }),
+        ("a child that ended before its parent", || {
+            let (ctx, _cancel) = background().with_cancel();
+            let (_child, cancel) = ctx.with_timeout(LONG);
+            cancel();
+        }),
+        ("a function called off", || {
+            let (ctx, _cancel) = background().with_timeout(LONG);
+            assert!(ctx.after_func(|| {}).stop());
+        }),
+        ("a function that ran", || {
+            let (ctx, cancel) = background().with_cancel();
+            let ran = chan::<()>(0);
+            let tx = ran.sender();
+            drop(ctx.after_func(move || tx.close()));
+            cancel();
+            ran.recv();
+        }),
+    ];
+    for (what, way) in ways {
+        (0..100).for_each(|_| way());
+        let objects = || runtime::read_mem_stats().heap_objects;
+        let before = objects();
+        (0..2_000).for_each(|_| way());
+        let begin = Instant::now();
+        while objects() > before + 500 {
+            let left = objects() - before;
+            assert!(
+                begin.elapsed() < Duration::from_secs(20),
+                "{what}: {left} objects"
+            );
+            time::sleep(MS); // the last goroutines are on their way out
+        }
+    }
+}
+
 #[burrow::test]
 fn many_deadlines_at_one_moment() {
     let at = Instant::now() + 20 * MS;

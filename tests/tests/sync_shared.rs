@@ -7,7 +7,9 @@ use alloc::{string::String, sync::Arc, vec::Vec};
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
 use burrow::{
-    recover, scope,
+    recover,
+    runtime::read_mem_stats,
+    scope,
     sync::{Map, Pool, Value, pool},
     yield_now,
 };
@@ -197,6 +199,21 @@ fn map_compare_and_swap_counts() {
         }
     });
     assert_eq!(m.load("n"), Some(3_000));
+}
+
+/// A map whose keys come and go has the memory of those that are there: the nodes that led to the others have gone, too.
+#[burrow::test]
+fn map_holds_no_memory_of_what_was_deleted() {
+    let m = Map::new();
+    let turn = |base: u64| {
+        (base..base + 1_000).for_each(|k| m.store(k, k));
+        (base..base + 1_000).for_each(|k| assert!(m.delete(&k)));
+    };
+    turn(0);
+    let before = read_mem_stats().heap_objects;
+    (1..10).for_each(|i| turn(1_000 * i));
+    let after = read_mem_stats().heap_objects;
+    assert!(after < before + 500, "{before} objects, then {after}");
 }
 
 #[burrow::test]

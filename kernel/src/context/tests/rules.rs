@@ -59,6 +59,10 @@ fn what_is_derived_from_an_ended_context_has_ended() {
     assert_eq!(child.cause().expect("ended").to_string(), "because");
     assert!(is_done(&child) && is_done(&child.with_value(())));
     assert!(!is_done(&child.without_cancel()));
+    let (late, _c) = background().with_timeout(Duration::ZERO);
+    let (child, _c) = late.with_cancel_cause();
+    assert_eq!(child.err(), Some(DeadlineExceeded));
+    assert!(child.cause().expect("ended").is(DeadlineExceeded));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
     thread,
@@ -308,8 +308,12 @@ fn value_is_always_whole() {
     assert_eq!(*v.load(), (10_000, 10_000));
 }
 
+/// A collection is one of all pools: tests of pools run one at a time.
+static ALONE: Mutex<()> = Mutex::new(());
+
 #[test]
 fn pool_survives_one_collection() {
+    let _alone = ALONE.lock();
     let p = Pool::new(|| 0);
     assert_eq!(p.get(), 0);
     (1..=100).for_each(|i| p.put(i));
@@ -324,6 +328,7 @@ fn pool_survives_one_collection() {
 
 #[test]
 fn pool_serves_other_threads_and_drops_the_rest() {
+    let _alone = ALONE.lock();
     let counted = Arc::new(());
     let p = Arc::new(Pool::new(|| unreachable!()));
     (0..30).for_each(|_| p.put(counted.clone()));
@@ -338,6 +343,7 @@ fn pool_serves_other_threads_and_drops_the_rest() {
 
 #[test]
 fn pool_under_collections() {
+    let _alone = ALONE.lock();
     let p = Pool::new(Vec::<u8>::new);
     scope(|s| {
         for _ in 0..4 {
