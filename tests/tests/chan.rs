@@ -8,14 +8,14 @@ use alloc::{sync::Arc, vec, vec::Vec};
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use burrow::{
-    Chan, RecvTimeoutError, Select, TryRecvError, TrySendError, chan, go,
+    Chan, RecvTimeoutError, Select, TryRecvError, TrySendError, chan, go, runtime,
     sched::WaitReason,
     select, spawn,
-    sync::WaitGroup,
+    sync::{Condvar, Mutex, WaitGroup},
     time::{Duration, Instant},
     yield_now,
 };
-use burrow_tests::until_parked;
+use burrow_tests::{at_the_end, until_parked};
 
 burrow::test_main!();
 
@@ -346,4 +346,54 @@ fn thousands_wait_at_once() {
     gate.close();
     let sum: u64 = (0..5000).map(|_| u64::from(out.recv().expect("open"))).sum();
     assert_eq!(sum, 5000 * 4999 / 2);
+}
+
+/// Whom the last call of a goroutine wakes is awake, wherever in that call its stack ended. On one P he sleeps again before each
+/// call.
+#[burrow::test]
+fn who_is_woken_at_the_end_of_a_stack() {
+    let ps = runtime::gomaxprocs(1);
+    // For one step of `at_the_end`: the end of the stack comes to be everywhere.
+    for (shift, how) in (0..60).flat_map(|s| (0..3).map(move |h| (s, h))) {
+        let (ch, done) = (chan::<u32>(0), chan::<()>(1));
+        let pair = Arc::new((Mutex::new(0u32), Condvar::new()));
+        let (rx, last, theirs) = (ch.receiver(), done.sender(), pair.clone());
+        go(move || {
+            match how {
+                0 => while rx.recv().is_some() {},
+                1 => while select! { recv(rx) -> v => v.is_some() } {},
+                _ => {
+                    let mut g = theirs.0.lock();
+                    while *g != u32::MAX {
+                        g = theirs.1.wait(g);
+                    }
+                }
+            }
+            last.send(());
+        });
+        let (tx, ours) = (ch.sender(), pair.clone());
+        let p = spawn(move || {
+            yield_now();
+            at_the_end(shift, &|| {
+                match how {
+                    0 | 1 => tx.send(1),
+                    _ => ours.1.notify_one(),
+                }
+                yield_now(); // it receives, and sleeps
+            })
+        });
+        assert!(matches!(
+            p.join().unwrap_err().kind(),
+            burrow::panic::Kind::StackOverflow { .. }
+        ));
+        *pair.0.lock() = u32::MAX;
+        pair.1.notify_one();
+        ch.close();
+        let awake = (0..1000).any(|_| {
+            yield_now();
+            done.try_recv().is_ok()
+        });
+        assert!(awake, "{how} at {shift}: who was woken sleeps on");
+    }
+    runtime::gomaxprocs(ps);
 }

@@ -377,33 +377,6 @@ impl Drop for OneP {
     }
 }
 
-/// Calls `f` deeper each time, until the stack ends somewhere in it. In steps of several KiB: with smaller ones it would always
-/// end where `f` reaches deepest.
-#[inline(never)]
-fn deeper(f: &dyn Fn(), n: u64) -> u64 {
-    let room = core::hint::black_box([n; 230]);
-    f();
-    match n {
-        u64::MAX => 0,
-        _ => deeper(f, core::hint::black_box(n + 1)) + room[3],
-    }
-}
-
-/// The same in what is left of the stack: some forty KiB, and a hundred bytes less for each of `shift`.
-#[inline(never)]
-fn at_the_end(shift: u64, f: &dyn Fn()) -> u64 {
-    #[inline(never)]
-    fn most(f: &dyn Fn()) -> u64 {
-        let room = core::hint::black_box([1u64; 13_500]);
-        deeper(f, 0) + room[3]
-    }
-    let room = core::hint::black_box([shift; 4]);
-    match shift {
-        0 => most(f),
-        _ => at_the_end(shift - 1, f) + room[3],
-    }
-}
-
 /// Whom the last call of a goroutine wakes is awake, wherever in that call its stack ended: also between the lock under which
 /// the sleeper was found and the waking. On one P he sleeps again before each call.
 #[burrow::test]
@@ -437,7 +410,7 @@ fn who_is_woken_at_the_end_of_a_stack() {
         let c = a.clone();
         let p = spawn(move || {
             burrow::yield_now();
-            at_the_end(shift, &|| {
+            burrow_tests::at_the_end(shift, &|| {
                 CALLS.fetch_add(1, Ordering::Relaxed);
                 call(&c, &b, past);
                 burrow::yield_now(); // the reader reads, and sleeps

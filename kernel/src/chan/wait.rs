@@ -25,6 +25,7 @@
 use core::{cell::Cell, ptr, ptr::NonNull};
 
 use crate::{
+    arch,
     sched::{self, GPtr, WaitReason},
     shim::{AtomicPtr, AtomicU32, Ordering},
 };
@@ -157,11 +158,18 @@ impl Waiter {
     }
 }
 
-/// A waiter that has been taken off its queue and is ours to complete.
+/// A waiter that has been taken off its queue and is ours to complete. Until it is, preemption is off: should the caller's
+/// stack end on the way, he panics afterwards, and nobody sleeps on.
 #[must_use = "its goroutine sleeps until it is completed"]
 pub(crate) struct Taken(NonNull<Waiter>);
 
 impl Taken {
+    #[inline(always)]
+    fn new(w: NonNull<Waiter>) -> Self {
+        arch::preempt_disable();
+        Self(w)
+    }
+
     /// Where the waiter's value is, or goes.
     #[inline(always)]
     pub(crate) fn slot<T>(&self) -> *mut T {
@@ -180,6 +188,7 @@ impl Taken {
         } else {
             Self::complete_arm(w);
         }
+        arch::preempt_enable();
     }
 
     fn complete_arm(w: &Waiter) {
@@ -264,12 +273,12 @@ impl WaitQ {
         if self.head.load(Ordering::Relaxed).is_null() {
             None
         } else {
-            self.take_some()
+            self.take_some().map(Taken::new)
         }
     }
 
     #[inline]
-    fn take_some(&self) -> Option<Taken> {
+    fn take_some(&self) -> Option<NonNull<Waiter>> {
         loop {
             let w = NonNull::new(self.head.load(Ordering::Relaxed))?;
             // SAFETY: nodes on the queue are alive (1. of `push`).
@@ -277,7 +286,7 @@ impl WaitQ {
             self.unlink(node);
             // SAFETY: a token lives as long as its nodes are queued.
             if unsafe { node.token.as_ref() }.is_none_or(Token::claim) {
-                return Some(Taken(w));
+                return Some(w);
             }
         }
     }
@@ -301,8 +310,8 @@ impl WaitQ {
     pub(crate) fn take_all(&self) -> Drain {
         let mut drain = Drain { head: ptr::null() };
         let mut last: *const Waiter = ptr::null();
-        while let Some(t) = self.take() {
-            let w = t.0.as_ptr().cast_const();
+        while let Some(w) = self.take_some() {
+            let w = w.as_ptr().cast_const();
             // SAFETY: taken, so it stays until completed.
             match unsafe { last.as_ref() } {
                 Some(l) => l.next.set(w),
@@ -314,7 +323,8 @@ impl WaitQ {
     }
 }
 
-/// Taken waiters, to complete once the lock is released.
+/// Taken waiters, to complete once the lock is released. If the caller panics before (his stack ends), they are when it is
+/// dropped: they are those of a channel that was closed.
 pub(crate) struct Drain {
     head: *const Waiter,
 }
@@ -323,8 +333,17 @@ impl Iterator for Drain {
     type Item = Taken;
     fn next(&mut self) -> Option<Taken> {
         let w = NonNull::new(self.head.cast_mut())?;
+        let t = Taken::new(w);
         // SAFETY: taken and not completed yet.
         self.head = unsafe { w.as_ref() }.next.replace(ptr::null());
-        Some(Taken(w))
+        Some(t)
+    }
+}
+
+impl Drop for Drain {
+    fn drop(&mut self) {
+        for w in self {
+            w.complete(false);
+        }
     }
 }

@@ -36,7 +36,7 @@ use core::{
 
 use super::MutexGuard;
 use crate::{
-    lock::{Rank, RawSpinLock},
+    lock::{PreemptGuard, Rank, RawSpinLock},
     sched::{self, GPtr, WaitReason},
     shim::{AtomicU32, Ordering},
     time::{self, Duration, FrameTimer},
@@ -450,6 +450,7 @@ impl Condvar {
             // SAFETY: we hold the lock.
             found = unsafe { self.unlink(ticket) };
         }
+        let _here = found.map(|_| PreemptGuard::new()); // until he is awake, should the caller's stack end here
         // SAFETY: 1. taken above.
         unsafe { self.lock.unlock() };
         // Not queued yet: it will see that it was called.
@@ -512,23 +513,45 @@ impl Condvar {
         // SAFETY: guarded by the lock.
         let queue = unsafe { &mut *self.queue.get() };
         queue.tail = ptr::null();
-        let mut at = core::mem::take(&mut queue.head);
-        let called = self.tickets.load(Ordering::Relaxed);
-        self.notified.store(called, Ordering::Relaxed);
+        let called = Called {
+            first: None,
+            rest: core::mem::take(&mut queue.head),
+        };
+        let last = self.tickets.load(Ordering::Relaxed);
+        self.notified.store(last, Ordering::Relaxed);
         // SAFETY: 1. taken above.
         unsafe { self.lock.unlock() };
-        let mut first = None;
+        drop(called);
+    }
+}
+
+/// Waiters that a broadcast took off the queue; woken when it is dropped, also if the caller's stack ends meanwhile. The first
+/// is woken last: he is the one to run next.
+struct Called {
+    first: Option<GPtr>,
+    rest: *const Waiter,
+}
+
+impl Called {
+    /// One of them. `false`: that was all.
+    fn wake_one(&mut self) -> bool {
+        let _here = PreemptGuard::new(); // until he is awake
         // SAFETY: taken off, and not readied yet: still in its frame.
-        while let Some(w) = unsafe { at.as_ref() } {
-            at = w.next.get(); // before it is readied
-            match first {
-                None => first = Some(w.g),
-                Some(_) => sched::ready(w.g),
-            }
+        let Some(w) = (unsafe { self.rest.as_ref() }) else {
+            return self.first.take().map(sched::ready).is_some();
+        };
+        self.rest = w.next.get(); // before it is readied
+        match self.first {
+            None => self.first = Some(w.g),
+            Some(_) => sched::ready(w.g),
         }
-        if let Some(g) = first {
-            sched::ready(g);
-        }
+        true
+    }
+}
+
+impl Drop for Called {
+    fn drop(&mut self) {
+        while self.wake_one() {}
     }
 }
 

@@ -30,6 +30,7 @@ use super::{
     sleepers::{self, Place, Waiter},
 };
 use crate::{
+    lock::PreemptGuard,
     sched::{self, GPtr, WaitReason},
     shim::AtomicU32,
     time::{self, Duration, FrameTimer, Instant},
@@ -252,6 +253,7 @@ impl Abort {
         let w = unsafe { self.waiter.get().as_ref() };
         // SAFETY: 1. just taken.
         let g = w.and_then(|w| unsafe { expire_locked(b, w) });
+        let _here = PreemptGuard::new(); // until he is awake, should the caller's stack end here
         b.unlock();
         if let Some(g) = g {
             sched::ready(g);

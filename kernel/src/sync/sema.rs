@@ -32,7 +32,7 @@ use core::{cell::Cell, ptr};
 use super::sleepers::{self, Link, Waiter, key_of};
 use crate::{
     arch,
-    lock::{Rank, RawSpinLock},
+    lock::{PreemptGuard, Rank, RawSpinLock},
     sched::{self, WaitReason, profile},
     shim::{AtomicU32, Ordering},
 };
@@ -174,9 +174,12 @@ fn wake(word: &AtomicU32, handoff: bool, add: impl Fn()) {
     if woken.is_none() {
         add();
     }
+    // Should the caller's stack end here, he panics once the sleeper is awake.
+    let here = woken.is_some().then(PreemptGuard::new);
     b.unlock();
     if let Some((g, since)) = woken {
         sched::ready(g);
+        drop(here);
         if since != 0 {
             profile::contention_ends(since);
         }

@@ -225,3 +225,30 @@ impl Echo {
         self.goroutine.join().expect("no panic");
     }
 }
+
+/// Calls `f` deeper each time, until the stack ends somewhere in it. In steps of several KiB: with smaller ones it would always
+/// end where `f` reaches deepest.
+#[inline(never)]
+fn deeper(f: &dyn Fn(), n: u64) -> u64 {
+    let room = core::hint::black_box([n; 230]);
+    f();
+    match n {
+        u64::MAX => 0,
+        _ => deeper(f, core::hint::black_box(n + 1)) + room[3],
+    }
+}
+
+/// Calls `f` until the stack ends somewhere in it: in what is left of the stack, some forty KiB, and a hundred bytes less for each of `shift`.
+#[inline(never)]
+pub fn at_the_end(shift: u64, f: &dyn Fn()) -> u64 {
+    #[inline(never)]
+    fn most(f: &dyn Fn()) -> u64 {
+        let room = core::hint::black_box([1u64; 13_500]);
+        deeper(f, 0) + room[3]
+    }
+    let room = core::hint::black_box([shift; 4]);
+    match shift {
+        0 => most(f),
+        _ => at_the_end(shift - 1, f) + room[3],
+    }
+}
