@@ -51,10 +51,7 @@ impl Conn {
             released: AtomicBool::new(false),
             deaf: AtomicBool::new(false),
         });
-        conn.map_err(|_| {
-            stack::with(|s| s.release(id));
-            Error::OutOfMemory
-        })
+        conn.map_err(|_| Error::OutOfMemory) // what was to be shared is dropped, and gives `id` back
     }
 
     /// Runs `f` under the stack's lock unless the connection is closed.

@@ -476,6 +476,7 @@ impl Stack {
     /// It has no handle any more; at `expires` it goes.
     fn orphan(&mut self, id: u32, expires: u64) {
         let c = self.connection(id);
+        debug_assert!(!c.orphan, "a connection is released twice");
         c.orphan = true;
         c.expires = expires;
         let lingers = c.was == State::TimeWait; // came there while it had a handle
