@@ -478,10 +478,15 @@ pub(super) fn ask_for_irq_work() {
     IRQ_WORK.store(true, Ordering::Release); // pairs with the AcqRel swap in `drain_irq_work`
 }
 
+#[inline(always)]
 fn drain_irq_work() {
-    if !IRQ_WORK.load(Ordering::Relaxed) {
-        return;
+    if IRQ_WORK.load(Ordering::Relaxed) {
+        drain_some();
     }
+}
+
+#[cold]
+fn drain_some() {
     DRAINING.fetch_add(1, Ordering::AcqRel); // before the first pop, whose lock `deadlock::check` takes after us
     if IRQ_WORK.swap(false, Ordering::AcqRel) {
         // Also set when a timer of an idle P is due and every core is busy (`preempt::on_timer`).
