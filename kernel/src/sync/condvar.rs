@@ -34,7 +34,7 @@ use core::{
     fmt, ptr,
 };
 
-use super::MutexGuard;
+use super::{MutexGuard, sema::unlock_ready};
 use crate::{
     lock::{PreemptGuard, Rank, RawSpinLock},
     sched::{self, GPtr, WaitReason},
@@ -136,10 +136,7 @@ unsafe fn expire(t: *const ()) {
             late = unsafe { c.unlink(t.waiter.ticket.get()) };
         }
     }
-    c.unlock();
-    if let Some(g) = late {
-        sched::ready(g);
-    }
+    unlock_ready(late, || c.unlock());
 }
 
 /// `a` was given before `b`.
@@ -450,13 +447,8 @@ impl Condvar {
             // SAFETY: we hold the lock.
             found = unsafe { self.unlink(ticket) };
         }
-        let _here = found.map(|_| PreemptGuard::new()); // until he is awake, should the caller's stack end here
-        // SAFETY: 1. taken above.
-        unsafe { self.lock.unlock() };
-        // Not queued yet: it will see that it was called.
-        if let Some(g) = found {
-            sched::ready(g);
-        }
+        // None: not queued yet, it will see that it was called.
+        unlock_ready(found, || self.unlock());
     }
 
     /// Takes the waiter with `ticket` off the queue. Usually the first one: others got in front only if they unlocked

@@ -26,11 +26,10 @@ use alloc::{boxed::Box, sync::Arc};
 use core::{cell::Cell, ptr};
 
 use super::{
-    sema::{self, Bucket, bucket},
+    sema::{self, Bucket, bucket, unlock_ready},
     sleepers::{self, Place, Waiter},
 };
 use crate::{
-    lock::PreemptGuard,
     sched::{self, GPtr, WaitReason},
     shim::AtomicU32,
     time::{self, Duration, FrameTimer, Instant},
@@ -227,10 +226,7 @@ unsafe fn expire(w: *const ()) {
     b.lock.lock();
     // SAFETY: 1. just taken.
     let g = unsafe { expire_locked(b, w) };
-    b.unlock();
-    if let Some(g) = g {
-        sched::ready(g);
-    }
+    unlock_ready(g, || b.unlock());
 }
 
 /// Leads from a hook to the waiter, as long as it is there.
@@ -253,11 +249,7 @@ impl Abort {
         let w = unsafe { self.waiter.get().as_ref() };
         // SAFETY: 1. just taken.
         let g = w.and_then(|w| unsafe { expire_locked(b, w) });
-        let _here = PreemptGuard::new(); // until he is awake, should the caller's stack end here
-        b.unlock();
-        if let Some(g) = g {
-            sched::ready(g);
-        }
+        unlock_ready(g, || b.unlock());
     }
 }
 

@@ -33,7 +33,7 @@ use super::sleepers::{self, Link, Waiter, key_of};
 use crate::{
     arch,
     lock::{PreemptGuard, Rank, RawSpinLock},
-    sched::{self, WaitReason, profile},
+    sched::{self, GPtr, WaitReason, profile},
     shim::{AtomicU32, Ordering},
 };
 
@@ -164,6 +164,17 @@ pub(super) fn release_bit(word: &AtomicU32, bit: u32, handoff: bool) {
     });
 }
 
+/// Releases the lock under which `g` was taken off a queue, and readies him. Not preempted in between: should the caller's
+/// stack end here, he panics once the sleeper is awake.
+#[inline(always)]
+pub(super) fn unlock_ready(g: Option<GPtr>, unlock: impl FnOnce()) {
+    let _here = g.map(|_| PreemptGuard::new());
+    unlock();
+    if let Some(g) = g {
+        sched::ready(g);
+    }
+}
+
 #[inline(always)]
 fn wake(word: &AtomicU32, handoff: bool, add: impl Fn()) {
     let key = key_of(word);
@@ -174,12 +185,8 @@ fn wake(word: &AtomicU32, handoff: bool, add: impl Fn()) {
     if woken.is_none() {
         add();
     }
-    // Should the caller's stack end here, he panics once the sleeper is awake.
-    let here = woken.is_some().then(PreemptGuard::new);
-    b.unlock();
-    if let Some((g, since)) = woken {
-        sched::ready(g);
-        drop(here);
+    unlock_ready(woken.map(|(g, _)| g), || b.unlock());
+    if let Some((_, since)) = woken {
         if since != 0 {
             profile::contention_ends(since);
         }
