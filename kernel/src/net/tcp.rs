@@ -463,7 +463,6 @@ impl TcpStream {
         });
     }
 
-    /// Has the peer ended the connection, with nothing unread?
     /// Open, with nothing to read.
     pub(super) fn is_idle(&self) -> bool {
         self.conn
