@@ -66,7 +66,8 @@ fn nobody_gives_up_early_and_free_locks_are_had_at_once() {
     assert!(l.try_read_until(Instant::now() + MS).is_some());
 }
 
-/// Patient and impatient ones on one mutex; the greedy one makes it starve, so that hand-offs meet deadlines.
+/// Patient and impatient ones on one mutex; the greedy one makes it starve, so that hand-offs meet deadlines. It also lets
+/// others run while it has the mutex: without that, one core alone might never see anybody come too late.
 #[burrow::test]
 fn mutex_impatience_loses_no_wake_up() {
     let until_over = Until::storm(Duration::from_secs(1));
@@ -78,11 +79,14 @@ fn mutex_impatience_loses_no_wake_up() {
     );
     let total = scope(|s| {
         let (m, inside, had, missed) = (&m, &inside, &had, &missed);
-        let section = move |n: &mut u64, busy: Duration| {
+        let section = move |n: &mut u64, busy: Duration, yields: bool| {
             assert!(!inside.swap(true, SeqCst), "two at once");
             let begin = Instant::now();
             while begin.elapsed() < busy {
                 core::hint::spin_loop();
+            }
+            if yields {
+                yield_now();
             }
             *n += 1;
             inside.store(false, SeqCst);
@@ -94,11 +98,11 @@ fn mutex_impatience_loses_no_wake_up() {
                     while !until_over.over() {
                         let busy = Duration::from_nanos(rng.below(if id == 0 { 300_000 } else { 3_000 }));
                         if id < 3 {
-                            section(&mut m.lock(), busy);
+                            section(&mut m.lock(), busy, id == 0);
                             mine += 1;
                         } else if let Some(mut n) = m.try_lock_for(soon(&mut rng) * (1 + id as u32 % 4 * 20))
                         {
-                            section(&mut n, busy);
+                            section(&mut n, busy, false);
                             mine += 1;
                             had.fetch_add(1, SeqCst);
                         } else {
