@@ -3,8 +3,8 @@
 //! The receive buffer is the window offered to the peer, the send buffer bounds what is under way: with 4 KiB a bulk
 //! transfer waits for an answer every third segment. But 10,000 connections with large buffers would take the memory of
 //! a small machine. The stack's sockets cannot change their buffers later, so the choice is made when a connection
-//! begins: `LARGE` each way as long as all such buffers together stay below `MOST`, else `SMALL`. The memory is
-//! bounded, and nobody has to tune anything; a bulk transfer that begins among hundreds of idle connections is slow.
+//! begins: `LARGE` each way as long as all such buffers together stay below `MOST` and an eighth of the memory, else `SMALL`.
+//! That is bounded, and nobody has to tune anything; a bulk transfer that begins among hundreds of idle connections is slow.
 #![forbid(unsafe_code)]
 
 use alloc::vec::Vec;
@@ -12,7 +12,10 @@ use alloc::vec::Vec;
 use smoltcp::socket::tcp::SocketBuffer;
 
 use super::Error;
-use crate::shim::{AtomicUsize, Ordering};
+use crate::{
+    mem::room,
+    shim::{AtomicUsize, Ordering},
+};
 
 const SMALL: usize = 4096;
 const LARGE: usize = 32 << 10;
@@ -34,7 +37,8 @@ impl Budget {
     /// A pair for a new connection.
     pub(super) fn pair(&'static self) -> Result<([SocketBuffer<'static>; 2], Share), Error> {
         let share = |bytes| Share { of: self, bytes };
-        if self.0.fetch_add(2 * LARGE, Ordering::Relaxed) + 2 * LARGE <= MOST
+        let most = MOST.min(room::total() / 8);
+        if self.0.fetch_add(2 * LARGE, Ordering::Relaxed) + 2 * LARGE <= most
             && let Ok(pair) = pair_of(LARGE)
         {
             return Ok((pair, share(2 * LARGE)));

@@ -3,6 +3,9 @@
 //! A flood of requests that nobody means to complete fills `HALF_OPEN`; from then on each new one takes the place of the
 //! oldest. Who means it answers within a round trip, long before its turn to go comes, and gets in. (SYN cookies would
 //! need no memory at all, but a sequence number of our choice, which smoltcp's sockets have not.)
+//!
+//! Those who come from outside leave some memory to those who live (`mem::room`): without it each connection's next request
+//! might be the one that fails. So a request is not answered while there is too little, and the peer asks again.
 #![forbid(unsafe_code)]
 
 use alloc::{collections::VecDeque, sync::Arc, vec::Vec};
@@ -24,6 +27,11 @@ use super::{
 const BACKLOG: usize = 4096;
 /// Connections half open.
 pub(super) const HALF_OPEN: usize = 1024;
+
+/// So many half-open ones at least are a flood when memory is short: a few may be honest, and just slower than memory.
+const FLOOD: usize = 64;
+/// So many make room for one newcomer at most.
+const AT_ONCE: usize = 16;
 
 /// See the file head.
 pub(super) struct Listener {
@@ -170,6 +178,31 @@ impl Stack {
             self.forget_half_open(l, old);
         }
         self.listener(l).queue.len() < BACKLOG
+    }
+
+    /// Is there memory for one more connection, beside what those need that live and those that are on their way in? What
+    /// has no use any more makes room: the oldest orphans, and of a flood the oldest that is half open, a few at a time.
+    pub(super) fn has_room(&mut self, l: u32) -> bool {
+        for _ in 0..AT_ONCE {
+            let list = self.listener(l);
+            let (half_open, on_the_way) = (list.half_open, list.half_open + list.queue.len());
+            if (self.room)(on_the_way) {
+                return true;
+            }
+            let gone = self.forget_time_wait()
+                || half_open >= FLOOD
+                    && match self.listener(l).begun.pop_front() {
+                        Some(old) => {
+                            self.forget_half_open(l, old);
+                            true
+                        }
+                        None => false,
+                    };
+            if !gone {
+                break;
+            }
+        }
+        false
     }
 
     /// A connection has begun.

@@ -130,6 +130,10 @@ pub(super) struct Stack {
     pub(super) time_waits: VecDeque<Who>,
     /// Connections whose peers have hung up: timers to fire once the lock is released.
     hung_up: Vec<Timer>,
+    /// Is there memory for one more connection, with so many on their way in? A test may answer itself.
+    pub(super) room: fn(usize) -> bool,
+    /// There was not: what is idle is to be given back, once the lock is released.
+    short: bool,
     /// Shown to the interface with frames that no socket wants.
     pub(super) nobody: SocketSet<'static>,
 }
@@ -157,7 +161,7 @@ pub(super) fn with<R>(f: impl FnOnce(&mut Stack) -> R) -> R {
     };
     bell::ring();
     sched::ready_all(&wakes);
-    tell_who_hung_up();
+    do_later();
     drop(here);
     if more {
         poll_on(false);
@@ -165,30 +169,34 @@ pub(super) fn with<R>(f: impl FnOnce(&mut Stack) -> R) -> R {
     r
 }
 
-/// Is there anything in `Stack::hung_up`? Set under the lock; a look costs a load, where taking an empty list out under the
-/// lock costs each call some thirty instructions.
-static HUNG_UP: AtomicBool = AtomicBool::new(false);
+/// Is there anything in `Stack::hung_up`, or is memory short? Set under the lock; a look costs a load, where taking an empty
+/// list out under the lock costs each call some thirty instructions.
+static LATER: AtomicBool = AtomicBool::new(false);
 
-/// Starts the timers of those that watch connections whose peers have hung up: after the lock's release. Who set the flag
-/// comes here next; that another may come first and do it for him is no harm (the lock orders the list).
+/// What must wait for the lock's release: starts the timers of those that watch connections whose peers have hung up, and
+/// has idle memory given back. Who set the flag comes here next; that another may come first and do it for him is no harm
+/// (the lock orders the list).
 #[inline(always)]
-fn tell_who_hung_up() {
-    if HUNG_UP.load(Ordering::Relaxed) {
-        fire();
+fn do_later() {
+    if LATER.load(Ordering::Relaxed) {
+        later();
     }
 }
 
 #[cold]
-fn fire() {
-    let timers = match &mut *STACK.lock() {
+fn later() {
+    let (timers, short) = match &mut *STACK.lock() {
         Some(s) => {
-            HUNG_UP.store(false, Ordering::Relaxed); // under the lock, as it is set
-            core::mem::take(&mut s.hung_up)
+            LATER.store(false, Ordering::Relaxed); // under the lock, as it is set
+            (core::mem::take(&mut s.hung_up), core::mem::take(&mut s.short))
         }
         None => return,
     };
     for t in timers {
         t.reset(Duration::ZERO);
+    }
+    if short {
+        sched::ask_for_memory();
     }
 }
 
@@ -207,7 +215,7 @@ fn again(interrupted: bool) -> bool {
     };
     bell::ring();
     sched::ready_all(&wakes);
-    tell_who_hung_up();
+    do_later();
     more
 }
 
@@ -265,6 +273,8 @@ impl Stack {
             orphans: 0,
             time_waits: VecDeque::new(),
             hung_up: Vec::new(),
+            room: crate::mem::room::for_one_more,
+            short: false,
             nobody: SocketSet::new(Vec::new()),
         });
         s.add_nic("lo", Box::new(Loopback::default()));
@@ -319,15 +329,21 @@ impl Stack {
         Ok(index as u32)
     }
 
-    /// The socket with this number.
     /// `t` is started as soon as the lock is released. Without memory for the list it is not.
     pub(super) fn fire_later(&mut self, t: Timer) {
         if self.hung_up.try_reserve(1).is_ok() {
             self.hung_up.push(t);
-            HUNG_UP.store(true, Ordering::Relaxed);
+            LATER.store(true, Ordering::Relaxed);
         }
     }
 
+    /// Memory that is idle is given back soon.
+    pub(super) fn is_short(&mut self) {
+        self.short = true;
+        LATER.store(true, Ordering::Relaxed);
+    }
+
+    /// The socket with this number.
     pub(super) fn sock(&mut self, id: u32) -> &mut Sock {
         match self.socks.get_mut(id as usize) {
             Some(Some(s)) => s,

@@ -201,13 +201,15 @@ impl Stack {
             self.opens.refused_backlog += 1;
             return Err(Dropped);
         }
-        match self.make(|s| s.open_passive(nic, tuple, l)) {
-            Ok(id) => Ok(Some(id)),
-            Err(_) => {
-                self.opens.refused_memory += 1;
-                Err(Dropped)
-            }
+        let id = match self.has_room(l) {
+            true => self.make(|s| s.open_passive(nic, tuple, l)).ok(),
+            false => None,
+        };
+        if id.is_none() {
+            self.opens.refused_memory += 1;
+            self.is_short();
         }
+        id.map(Some).ok_or(Dropped)
     }
 
     fn open_passive(&mut self, nic: usize, tuple: Tuple, listener: u32) -> Result<u32, Error> {
@@ -355,7 +357,7 @@ impl Stack {
     }
 
     /// The oldest orphan in TIME_WAIT goes; `false`: there is none.
-    fn forget_time_wait(&mut self) -> bool {
+    pub(super) fn forget_time_wait(&mut self) -> bool {
         let Some(old) = self.time_waits.pop_front() else {
             return false;
         };

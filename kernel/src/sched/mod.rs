@@ -59,6 +59,7 @@ pub use park::{park, park_unlock, ready, yield_now};
 pub(crate) use park::{park_for, park_unlock_for, ready_all, worth_spinning};
 pub use profile::{Profile, ProfileRow};
 pub use reason::WaitReason;
+pub(crate) use reclaimer::ask as ask_for_memory;
 pub use scope::{Scope, ScopedJoinHandle, scope};
 pub use spawn::SpawnError;
 pub(crate) use spawn::{for_each_g, ids_below};

@@ -64,6 +64,14 @@ pub(super) fn wake() {
     }
 }
 
+/// Has it make a round for somebody who is content without: at most one in `RARELY` is made for such. With preemption off.
+pub(crate) fn ask() {
+    const RARELY: u64 = 1_000_000_000;
+    if now_ns() - last_round().min(now_ns()) > RARELY {
+        wake();
+    }
+}
+
 /// Waits for a round that begins now; `false` where one cannot wait: with preemption off, or inside `blocking`.
 #[cold]
 pub(crate) fn round() -> bool {

@@ -173,7 +173,7 @@ fn connections_until_memory_ends() {
     let s = Running::start(Server::builder());
     let hello = b"GET /hello HTTP/1.1\r\nHost: h\r\n\r\n";
     let mut conns: Vec<TcpStream> = Vec::with_capacity(1000);
-    let limit = Limit::to(2 << 20);
+    let limit = Limit::to(6 << 20);
     let ask = |c: &TcpStream, within: Duration| {
         c.set_deadline(Some(Instant::now() + within));
         let mut buf = [0; 300];
@@ -191,6 +191,11 @@ fn connections_until_memory_ends() {
         "{} connections, {refused} refused",
         conns.len()
     );
+    // The server takes nobody while there is little left for those it has: that is still there. (This side's end of a
+    // connection may have come out of it: the guest's own programs get everything.)
+    let mut kept: Vec<u8> = Vec::new();
+    kept.try_reserve_exact(1 << 20).expect("kept for those who live");
+    drop(kept);
     // A frame for which there was no memory is sent again, after a second or two.
     let goes_on = |c: &TcpStream| ask(c, 20_000 * MS);
     assert!(conns.iter().all(goes_on), "those that live go on");
@@ -200,7 +205,7 @@ fn connections_until_memory_ends() {
         move || Client::new().get(&url).unwrap().text().unwrap()
     });
     assert_eq!(c.join().unwrap(), "hello");
-    println!("{} connections in 2 MiB", conns.len());
+    println!("{} connections in 6 MiB", conns.len());
     drop(conns);
     s.stop();
 }

@@ -84,3 +84,92 @@ fn a_hundred_thousand_requests() {
     assert_eq!(served, 100);
     assert!(r.s.opens.forgotten > 90_000);
 }
+
+/// The `n`th honest client asks; what it is to acknowledge, if it is answered.
+fn syn(r: &mut Rig, n: u16) -> Option<u32> {
+    let port = 3000 + n;
+    r.input(frames::tcp(
+        (OUR_IP, port),
+        (IP, 80),
+        TcpControl::Syn,
+        100,
+        None,
+        b"",
+    ));
+    let answers = r.output();
+    let mut answers = answers.iter().filter_map(|f| frames::tcp_of(f));
+    let answer = answers.find(|t| t.dst_port() == port)?;
+    assert!(answer.syn() && answer.ack());
+    Some(answer.seq_number().0 as u32 + 1)
+}
+
+fn ack(r: &mut Rig, n: u16, seq: u32, data: &[u8]) {
+    let me = (OUR_IP, 3000 + n);
+    r.input(frames::tcp(me, (IP, 80), TcpControl::Psh, 101, Some(seq), data));
+    r.output();
+}
+
+/// When memory is short, nobody new gets in; who is on the way or lives stays, and as soon as there is room the next may.
+#[test]
+fn newcomers_leave_memory_to_those_who_live() {
+    let mut r = Rig::new();
+    let (l, _pd, _) = r.s.listen("0.0.0.0:80".parse().unwrap()).unwrap();
+    r.s.room = |on_the_way| on_the_way < 8;
+    let seqs: Vec<u32> = (0..8).map(|n| syn(&mut r, n).expect("there is room")).collect();
+    assert_eq!(syn(&mut r, 8), None, "no room, no answer");
+    assert_eq!((r.s.opens.refused_memory, r.s.opens.forgotten), (1, 0));
+    for (n, seq) in (0..).zip(seqs) {
+        ack(&mut r, n, seq, b"hello");
+        assert_eq!(syn(&mut r, 8), None, "those in the queue are on their way still");
+    }
+    let mut held = Vec::new();
+    while let Some((id, pd, _)) = r.s.accept(l) {
+        held.push((id, pd));
+    }
+    assert_eq!(held.len(), 8);
+    r.s.room = |_| false;
+    assert_eq!(syn(&mut r, 8), None);
+    for (id, _) in &held {
+        let mut buf = [0; 8];
+        assert_eq!(r.s.recv(*id, &mut buf), Ok(Some(5)), "those who live go on");
+    }
+    r.s.room = |on_the_way| on_the_way < 8;
+    assert!(syn(&mut r, 8).is_some(), "it asked again");
+    assert_eq!(r.s.opens.forgotten, 0);
+}
+
+/// A flood on a small machine: there is never room for more than a hundred, and who means it gets in all the while.
+#[test]
+fn a_flood_where_memory_is_short() {
+    let mut r = Rig::new();
+    let (l, _pd, _) = r.s.listen("0.0.0.0:80".parse().unwrap()).unwrap();
+    r.s.room = |on_the_way| on_the_way < 100;
+    let mut x = 0x9e37_79b9_7f4a_7c15;
+    let mut flood = |r: &mut Rig, times: u32| {
+        for _ in 0..times {
+            let n = random(&mut x);
+            let from = Ipv4Address::from((0x0b00_0000 | n as u32 & 0x00ff_ffff).to_be_bytes());
+            let port = 1024 + (n >> 32) as u16 % 60_000;
+            r.input(frames::tcp(
+                (from, port),
+                (IP, 80),
+                TcpControl::Syn,
+                n as u32,
+                None,
+                b"",
+            ));
+        }
+    };
+    for n in 0..50 {
+        flood(&mut r, 300);
+        let seq = syn(&mut r, n).expect("answered");
+        flood(&mut r, 50);
+        ack(&mut r, n, seq, b"hello");
+        let (id, _pd, _) = r.s.accept(l).expect("it is open");
+        let mut buf = [0; 8];
+        assert_eq!(r.s.recv(id, &mut buf), Ok(Some(5)));
+        assert!(r.s.socks.len() <= 100 + 51, "{} sockets", r.s.socks.len());
+    }
+    assert!(r.s.opens.forgotten > 15_000);
+    assert_eq!(r.s.opens.refused_memory, 0);
+}
