@@ -67,6 +67,7 @@ const ROOMS: &[&str] = &[
     "kernel/src/sched/dump.rs",
     "kernel/src/sched/events.rs",
     "kernel/src/sched/find.rs",
+    "kernel/src/sched/irq_work.rs",
     "kernel/src/sched/g.rs",
     "kernel/src/sched/global.rs",
     "kernel/src/sched/host",

@@ -8,14 +8,14 @@ use alloc::{sync::Arc, vec, vec::Vec};
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use burrow::{
-    Chan, RecvTimeoutError, Select, TryRecvError, TrySendError, chan, go, runtime,
+    Chan, RecvTimeoutError, Select, TryRecvError, TrySendError, chan, go,
     sched::WaitReason,
     select, spawn,
     sync::{Condvar, Mutex, WaitGroup},
     time::{Duration, Instant},
     yield_now,
 };
-use burrow_tests::{at_the_end, until_parked};
+use burrow_tests::{Procs, at_the_end, until_parked};
 
 burrow::test_main!();
 
@@ -352,7 +352,7 @@ fn thousands_wait_at_once() {
 /// call.
 #[burrow::test]
 fn who_is_woken_at_the_end_of_a_stack() {
-    let ps = runtime::gomaxprocs(1);
+    let _one = Procs::one();
     // For one step of `at_the_end`: the end of the stack comes to be everywhere.
     for (shift, how) in (0..60).flat_map(|s| (0..3).map(move |h| (s, h))) {
         let (ch, done) = (chan::<u32>(0), chan::<()>(1));
@@ -395,5 +395,4 @@ fn who_is_woken_at_the_end_of_a_stack() {
         });
         assert!(awake, "{how} at {shift}: who was woken sleeps on");
     }
-    runtime::gomaxprocs(ps);
 }

@@ -13,6 +13,7 @@ use burrow::{
     println, runtime, spawn,
     time::{self, Instant},
 };
+use burrow_tests::{Procs, at_the_end};
 
 burrow::test_main!();
 
@@ -362,28 +363,13 @@ fn a_call_at_the_end_of_a_stack() {
     assert_eq!(&word, b"end");
 }
 
-/// Puts back the number of Ps.
-struct OneP(usize);
-
-impl OneP {
-    fn new() -> Self {
-        OneP(runtime::gomaxprocs(1))
-    }
-}
-
-impl Drop for OneP {
-    fn drop(&mut self) {
-        runtime::gomaxprocs(self.0);
-    }
-}
-
 /// Whom the last call of a goroutine wakes is awake, wherever in that call its stack ended: also between the lock under which
 /// the sleeper was found and the waking. On one P he sleeps again before each call.
 #[burrow::test]
 fn who_is_woken_at_the_end_of_a_stack() {
     use core::sync::atomic::{AtomicU32, Ordering};
     static CALLS: AtomicU32 = AtomicU32::new(0);
-    let _one = OneP::new();
+    let _one = Procs::one();
     fn write(a: &TcpStream, _: &TcpStream, _: Instant) {
         a.write_all(b"x").unwrap();
     }
@@ -410,7 +396,7 @@ fn who_is_woken_at_the_end_of_a_stack() {
         let c = a.clone();
         let p = spawn(move || {
             burrow::yield_now();
-            burrow_tests::at_the_end(shift, &|| {
+            at_the_end(shift, &|| {
                 CALLS.fetch_add(1, Ordering::Relaxed);
                 call(&c, &b, past);
                 burrow::yield_now(); // the reader reads, and sleeps

@@ -21,24 +21,9 @@ use burrow::{
     sync::{Map, Mutex, Pool, RwLock, Semaphore, WaitGroup},
     time,
 };
-use burrow_tests::touch;
+use burrow_tests::{MemoryLimit, Procs, touch};
 
 burrow::test_main!();
-
-/// Leaves `bytes` of memory to use, until it is dropped.
-struct Limit(Option<usize>);
-impl Limit {
-    fn to(bytes: usize) -> Limit {
-        runtime::free_os_memory();
-        let used = (frames::total_count() - frames::free_count()) * 4096;
-        Limit(runtime::set_memory_limit(Some(used + bytes)))
-    }
-}
-impl Drop for Limit {
-    fn drop(&mut self) {
-        runtime::set_memory_limit(self.0);
-    }
-}
 
 /// Holds every frame there is, but `left`.
 struct Hog(Vec<frames::Frame>);
@@ -90,7 +75,7 @@ fn is_out_of_memory(p: &burrow::Panic) -> bool {
 #[burrow::test]
 fn try_reserve_says_no() {
     memory_comes_back(|| {
-        let _limit = Limit::to(8 << 20);
+        let _limit = MemoryLimit::to(8 << 20);
         let mut v: Vec<u8> = Vec::new();
         assert!(v.try_reserve_exact(16 << 20).is_err());
         assert!(v.try_reserve_exact(4 << 20).is_ok());
@@ -100,7 +85,7 @@ fn try_reserve_says_no() {
 #[burrow::test]
 fn an_infallible_allocation_panics_its_goroutine() {
     memory_comes_back(|| {
-        let _limit = Limit::to(8 << 20);
+        let _limit = MemoryLimit::to(8 << 20);
         for size in [24, 500, 5_000, 100_000] {
             let end = spawn(move || {
                 let mut all: Vec<Vec<u8>> = Vec::new();
@@ -122,7 +107,7 @@ fn an_infallible_allocation_panics_its_goroutine() {
 #[burrow::test(timeout = 120)]
 fn many_at_the_limit_at_once() {
     memory_comes_back(|| {
-        let _limit = Limit::to(16 << 20);
+        let _limit = MemoryLimit::to(16 << 20);
         let hit = WaitGroup::new();
         let hits = AtomicU64::new(0);
         burrow::scope(|s| {
@@ -155,7 +140,7 @@ fn many_at_the_limit_at_once() {
 #[burrow::test]
 fn a_spawn_at_the_limit_is_an_error() {
     memory_comes_back(|| {
-        let _limit = Limit::to(4 << 20);
+        let _limit = MemoryLimit::to(4 << 20);
         let gate = chan::<()>(0);
         let mut started = 0;
         let error = loop {
@@ -198,7 +183,7 @@ fn functions_wait_for_memory() {
         let (late, _cancel) = ctx.without_cancel().with_timeout(Duration::from_millis(300));
         let seen = late.done(); // its channel
         let gate = chan::<()>(0);
-        let limit = Limit::to(4 << 20);
+        let limit = MemoryLimit::to(4 << 20);
         let waits = |_| {
             let gate = gate.receiver();
             Builder::new().spawn(move || gate.recv()).is_ok()
@@ -248,7 +233,7 @@ fn functions_wait_for_memory() {
 #[burrow::test(timeout = 120)]
 fn waits_with_a_context_at_the_limit() {
     let mut refused = 0;
-    let procs = runtime::gomaxprocs(1); // no other core has memory left over
+    let _one = Procs::one(); // no other core has memory left over
     for _ in 0..2 {
         memory_comes_back(|| {
             let (m, read, written, wg, s) = (
@@ -283,7 +268,7 @@ fn waits_with_a_context_at_the_limit() {
                     hoard.clear();
                     ends
                 });
-                let limit = Limit::to(256 << 10);
+                let limit = MemoryLimit::to(256 << 10);
                 begin.send(());
                 while !full.load(Ordering::Relaxed) {
                     time::sleep(Duration::from_millis(1));
@@ -312,7 +297,6 @@ fn waits_with_a_context_at_the_limit() {
             assert!(s.try_acquire(1));
         });
     }
-    runtime::gomaxprocs(procs);
     println!("{refused} of 10 found no memory");
     assert!(refused > 0, "none met the end of memory");
 }
@@ -322,7 +306,7 @@ fn channels_at_the_limit() {
     memory_comes_back(|| {
         let ch = chan::<[u64; 100]>(4);
         let lock = Mutex::new(0);
-        let _limit = Limit::to(0);
+        let _limit = MemoryLimit::to(0);
         // A channel that is there works: its buffer is, too, and waiters lie on their own stacks.
         for i in 0..4 {
             ch.send([i; 100]);
@@ -360,7 +344,7 @@ fn a_map_at_the_limit() {
     }
     let map: Map<u64, Value> = Map::new();
     memory_comes_back(|| {
-        let _limit = Limit::to(2 << 20);
+        let _limit = MemoryLimit::to(2 << 20);
         let (mut stored, mut refused) = (Vec::with_capacity(20_000), 0);
         for k in 0..20_000_u64 {
             match recover(|| map.store(k, Value::new(k))) {
@@ -401,7 +385,7 @@ fn a_pool_at_the_limit() {
     pool.put(1); // it has its places from here on
     memory_comes_back(|| {
         let mut hoard: Vec<Vec<u8>> = Vec::with_capacity(40_000);
-        let _limit = Limit::to(256 << 10);
+        let _limit = MemoryLimit::to(256 << 10);
         for size in [4096, 512, 64, 16] {
             while hoard.len() < hoard.capacity() {
                 let mut v = Vec::new();
@@ -496,7 +480,7 @@ fn an_allocation_reclaims_before_it_fails() {
         // About 30 MB in dead stacks now; a third of the rest must not be enough.
         let free = frames::free_count() * 4096;
         let used = (frames::total_count() - frames::free_count()) * 4096;
-        let _limit = Limit(runtime::set_memory_limit(Some(used + (4 << 20))));
+        let _limit = MemoryLimit::at(used + (4 << 20));
         let mut v: Vec<u8> = Vec::new();
         let got = v.try_reserve_exact(12 << 20);
         assert!(got.is_ok(), "{free} bytes free: {}", runtime::read_mem_stats());
@@ -575,7 +559,7 @@ fn connections_at_the_limit() {
     memory_comes_back(|| {
         let mut conns: Vec<TcpStream> = Vec::with_capacity(MOST);
         let mut rest: Vec<Vec<u8>> = Vec::with_capacity(10_000);
-        let limit = Limit::to(8 << 20);
+        let limit = MemoryLimit::to(8 << 20);
         let first = crowd(&mut conns);
         let sizes = [1 << 20, 64 << 10, 20 << 10, 4096, 512]; // all that sockets need
         while take(&mut rest, sizes) {} // failing shakes some memory loose

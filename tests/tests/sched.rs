@@ -14,7 +14,7 @@ use burrow::{
     Builder, arch, blocking, chan, go, goexit, runtime, sched::WaitReason, scope, spawn, time, time::Instant,
     yield_now,
 };
-use burrow_tests::{parked, spin_for, until_parked};
+use burrow_tests::{Procs, parked, spin_for, until_parked};
 
 burrow::test_main!();
 
@@ -248,7 +248,7 @@ fn hogs_on_every_p_do_not_keep_others_from_running() {
 /// `runnext` inherits the slice: a pair that keeps waking each other does not starve the rest of its P.
 #[burrow::test]
 fn a_ping_pong_pair_does_not_starve_its_p() {
-    let before = runtime::gomaxprocs(1);
+    let _one = Procs::one();
     let stop = Arc::new(AtomicBool::new(false));
     let (a, b) = (chan::<()>(0), chan::<()>(0));
     let (their_a, their_b, their_stop) = (a.clone(), b.clone(), stop.clone());
@@ -278,14 +278,13 @@ fn a_ping_pong_pair_does_not_starve_its_p() {
     third.join().expect("no panic");
     ping.join().expect("no panic");
     pong.join().expect("no panic");
-    runtime::gomaxprocs(before);
     assert_eq!(ran.load(Ordering::Relaxed), 50);
 }
 
 /// The global queue is looked at even when the local one never runs dry.
 #[burrow::test]
 fn the_global_queue_is_served_under_local_load() {
-    let before = runtime::gomaxprocs(1);
+    let _one = Procs::one();
     let stop = Arc::new(AtomicBool::new(false));
     let chains: Vec<_> = (0..300)
         .map(|_| {
@@ -302,7 +301,6 @@ fn the_global_queue_is_served_under_local_load() {
     for chain in chains {
         chain.join().expect("no panic");
     }
-    runtime::gomaxprocs(before);
 }
 
 // Blocking, pinning, Ps.
@@ -310,7 +308,7 @@ fn the_global_queue_is_served_under_local_load() {
 /// One P, a call that holds its core: the others run meanwhile, on another core or (the last core) by preemption.
 #[burrow::test]
 fn others_run_while_a_call_blocks() {
-    let before = runtime::gomaxprocs(1);
+    let _one = Procs::one();
     let done = Arc::new(AtomicBool::new(false));
     let flag = done.clone();
     let caller = spawn(move || {
@@ -327,7 +325,6 @@ fn others_run_while_a_call_blocks() {
     assert_eq!(other.join().ok(), Some(1));
     done.store(true, Ordering::Release);
     caller.join().unwrap_or_else(|p| panic!("{p}"));
-    runtime::gomaxprocs(before);
 }
 
 #[burrow::test]

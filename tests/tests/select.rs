@@ -12,7 +12,7 @@ use core::{
 };
 
 use burrow::{Chan, Receiver, Select, TryRecvError, chan, go, recover, select, spawn, time, yield_now};
-use burrow_tests::{Rng, Until};
+use burrow_tests::{Procs, Rng, Until};
 
 burrow::test_main!();
 
@@ -329,7 +329,7 @@ fn a_knot_of_dynamic_selects_with_timeouts() {
 /// A select that always finds something ready does not starve the rest of its P.
 #[burrow::test]
 fn a_busy_select_lets_others_run() {
-    let previous = burrow::runtime::gomaxprocs(1);
+    let one = Procs::one();
     let (ch, turn) = (chan::<u32>(1), Arc::new(AtomicU32::new(0)));
     let other = turn.clone();
     go(move || other.store(1, Ordering::Release));
@@ -341,6 +341,6 @@ fn a_busy_select_lets_others_run() {
         }
         assert!(begin.elapsed() < Duration::from_secs(20));
     }
-    burrow::runtime::gomaxprocs(previous);
+    drop(one);
     yield_now();
 }

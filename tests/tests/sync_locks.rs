@@ -16,6 +16,7 @@ use burrow::{
     time::{Duration, Instant, sleep},
     yield_now,
 };
+use burrow_tests::Procs;
 
 burrow::test_main!();
 
@@ -273,7 +274,7 @@ fn condvar_notify_one_is_first_come_first_served() {
 /// On one P a broadcast runs its goroutines in the order in which they came.
 #[burrow::test]
 fn condvar_broadcast_keeps_the_order_on_one_p() {
-    let before = burrow::runtime::gomaxprocs(1);
+    let _one = Procs::one();
     let (m, c, log) = (Mutex::new(false), Condvar::new(), Mutex::new(Vec::new()));
     scope(|s| {
         for i in 0..20 {
@@ -287,7 +288,6 @@ fn condvar_broadcast_keeps_the_order_on_one_p() {
         *m.lock() = true;
         c.notify_all();
     });
-    burrow::runtime::gomaxprocs(before);
     let log = log.into_inner();
     assert_eq!(log.len(), 20);
     // A preemption may reorder neighbours; the deterministic run has none.

@@ -15,7 +15,7 @@ use burrow::{
     chan, runtime, spawn,
     time::{self, Instant, Ticker, Timer},
 };
-use burrow_tests::Rng;
+use burrow_tests::{Procs, Rng};
 
 burrow::test_main!();
 
@@ -45,7 +45,7 @@ fn the_clock_never_goes_back_on_any_core() {
 
 #[burrow::test]
 fn sleepers_wake_in_the_order_of_their_deadlines() {
-    let previous = runtime::gomaxprocs(1); // one P: the order of wake-ups is the order of deadlines
+    let _one = Procs::one(); // the order of wake-ups is the order of deadlines
     let order = chan::<u64>(64);
     // 3 ms apart: far more than it takes to start them all.
     let mut delays: Vec<u64> = (1..=32).collect();
@@ -69,7 +69,6 @@ fn sleepers_wake_in_the_order_of_their_deadlines() {
     }
     woken.sort_unstable();
     assert_eq!(woken, (1..=32).collect::<Vec<_>>());
-    runtime::gomaxprocs(previous);
 }
 
 #[burrow::test]
@@ -379,9 +378,9 @@ fn very_many_live_timers() {
     assert!(time::live_timers() >= n);
     let soon = Timer::new(MS);
     assert!(soon.c.recv().is_some(), "the others are in nobody's way");
-    let previous = runtime::gomaxprocs(1); // all heaps become one
+    let one = Procs::one(); // all heaps become one
     assert!(time::live_timers() >= n);
-    runtime::gomaxprocs(previous);
+    drop(one);
     let begin = Instant::now();
     for part in parts {
         burrow::go(move || drop(part));

@@ -68,7 +68,7 @@ pub(crate) fn start() {
     if core::mem::replace(&mut *STARTED.lock(), true) {
         return;
     }
-    sched::find::set_irq_hook(on_interrupt_work);
+    sched::set_irq_hook(on_interrupt_work);
     serial::set_input_hook(sched::preempt::divert_for_irq);
     sched::go_system("console", read);
 }

@@ -10,8 +10,8 @@
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use super::{
-    find::{DRAINING, IRQ_WORK},
     global::{self, LEN, SCHED, STW},
+    irq_work::{DRAINING, has_irq_work},
     p,
 };
 use crate::arch::{self, x86_64::percpu::Core};
@@ -45,7 +45,7 @@ pub(crate) fn check(_core: &Core) {
         quiet.then_some(s.taken)
     };
     let before = quiet();
-    if before.is_none() || IO_WAITERS.load(Ordering::Acquire) != 0 || IRQ_WORK.load(Ordering::Relaxed) {
+    if before.is_none() || IO_WAITERS.load(Ordering::Acquire) != 0 || has_irq_work() {
         return;
     }
     if !super::booted() {

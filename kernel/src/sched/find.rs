@@ -13,7 +13,7 @@
 
 use core::{
     arch::asm,
-    sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering, fence},
+    sync::atomic::{Ordering, fence},
 };
 
 use super::{
@@ -23,8 +23,8 @@ use super::{
     g::GPtr,
     global::{self, IDLE_PS, LEN, SCHED, SPINNERS, STW},
     idle::{Kick, ParkSlot},
+    irq_work::{ask_for_irq_work, drain_irq_work, has_irq_work},
     m::{self, M, p_of},
-    net_work,
     osthread::{self, Turn},
     p::{self, P, PStatus, bump},
     preempt,
@@ -40,37 +40,6 @@ use crate::{
     },
     mem::frames,
 };
-
-/// Set by a device interrupt that made work for `IRQ_HOOK`, cleared by who runs it.
-pub(crate) static IRQ_WORK: AtomicBool = AtomicBool::new(false);
-/// Cores in `drain_irq_work`. One that sleeps for its locked goroutine fires timers without leaving the mask of
-/// sleepers; what it has popped and not readied yet must not look like a deadlock.
-pub(crate) static DRAINING: AtomicU32 = AtomicU32::new(0);
-static IRQ_HOOK: Hook = Hook::new();
-
-/// A function that somebody above the scheduler has g0 call.
-pub(super) struct Hook(AtomicPtr<()>);
-
-impl Hook {
-    pub(super) const fn new() -> Self {
-        Self(AtomicPtr::new(core::ptr::null_mut()))
-    }
-
-    pub(super) fn set(&self, f: fn()) {
-        self.0.store(f as *mut (), Ordering::Release); // pairs with the Acquire in `get`
-    }
-
-    pub(super) fn get(&self) -> Option<fn()> {
-        let f = self.0.load(Ordering::Acquire);
-        // SAFETY: only `set` stores here, and it stores a `fn()`.
-        (!f.is_null()).then(|| unsafe { core::mem::transmute::<*mut (), fn()>(f) })
-    }
-}
-
-/// What g0 runs after a device interrupt (the console readies its reader).
-pub(crate) fn set_irq_hook(f: fn()) {
-    IRQ_HOOK.set(f);
-}
 
 /// g0's life: run one goroutine after the other.
 pub(crate) fn run(core: &'static Core) -> ! {
@@ -360,7 +329,7 @@ fn go_idle(core: &'static Core, m: &M, p: &'static P) -> bool {
     gap();
     // I3: everything once more.
     let work = LEN.load(Ordering::Relaxed) != 0
-        || IRQ_WORK.load(Ordering::Relaxed)
+        || has_irq_work()
         || p::first(global::procs()).iter().any(|p| !p.runq.is_empty());
     if !work {
         return true;
@@ -444,7 +413,7 @@ fn wake_self(core: &'static Core) -> bool {
         }
     }
     let retake = sysmon::retakes_pending();
-    if hint.is_none() && !IRQ_WORK.load(Ordering::Relaxed) && !retake && LEN.load(Ordering::Relaxed) == 0 {
+    if hint.is_none() && !has_irq_work() && !retake && LEN.load(Ordering::Relaxed) == 0 {
         return false;
     }
     let mut s = SCHED.lock();
@@ -452,7 +421,7 @@ fn wake_self(core: &'static Core) -> bool {
         // Asleep for its locked goroutine: does what needs no P, for the others to pick up.
         drop(s);
         if hint.is_some() {
-            IRQ_WORK.store(true, Ordering::Release);
+            ask_for_irq_work();
         }
         drain_irq_work();
         return false;
@@ -471,37 +440,4 @@ fn wake_self(core: &'static Core) -> bool {
         return true;
     }
     false
-}
-
-/// Has the next `schedule`, on whatever core, look at what interrupts left to do.
-pub(super) fn ask_for_irq_work() {
-    IRQ_WORK.store(true, Ordering::Release); // pairs with the AcqRel swap in `drain_irq_work`
-}
-
-#[inline(always)]
-fn drain_irq_work() {
-    if IRQ_WORK.load(Ordering::Relaxed) {
-        drain_some();
-    }
-}
-
-#[cold]
-fn drain_some() {
-    DRAINING.fetch_add(1, Ordering::AcqRel); // before the first pop, whose lock `deadlock::check` takes after us
-    if IRQ_WORK.swap(false, Ordering::AcqRel) {
-        // Also set when a timer of an idle P is due and every core is busy (`preempt::on_timer`).
-        let now = clock::now_ns();
-        for p in p::first(global::procs())
-            .iter()
-            .filter(|p| p.status() == PStatus::Idle)
-        {
-            run_timers(p, now);
-        }
-        net_work::poll();
-        if let Some(f) = IRQ_HOOK.get() {
-            f();
-        }
-        super::scavenger::poll();
-    }
-    DRAINING.fetch_sub(1, Ordering::Release); // pairs with the Acquire in `deadlock::check`: what we readied is queued
 }

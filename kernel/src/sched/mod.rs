@@ -22,6 +22,7 @@ pub(crate) mod g;
 mod global;
 pub(crate) mod grow;
 pub(crate) mod idle;
+mod irq_work;
 mod join;
 mod keeper;
 mod m;
@@ -50,8 +51,9 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 pub use api::{Builder, go, spawn};
 pub(crate) use api::{go_raw, go_system};
-pub(crate) use chaos::{gap, sync_point};
+pub(crate) use chaos::{gap, on as chaos_is_on, sync_point};
 pub use g::{G, GPtr};
+pub(crate) use irq_work::set_irq_hook;
 pub use join::JoinHandle;
 pub(crate) use net_work::{net_interrupts, on_net_interrupt, poll_network_soon, set_netpoll_hook};
 pub use osthread::{lock_os_thread, unlock_os_thread};

@@ -10,7 +10,7 @@
 
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use super::{find, preempt, sysmon};
+use super::{irq_work, preempt, sysmon};
 use crate::{arch::x86_64::clock, lock::PreemptGuard};
 
 /// A poll later than this (ns) after its interrupt came by another way. A tick of sysmon's is 10 ms.
@@ -18,7 +18,7 @@ const LATE_AFTER: u64 = 5_000_000;
 
 /// A network device has frames: set by its interrupt before `IRQ_WORK`, cleared by who polls.
 static NET_WORK: AtomicBool = AtomicBool::new(false);
-static NETPOLL: find::Hook = find::Hook::new();
+static NETPOLL: irq_work::Hook = irq_work::Hook::new();
 /// Since when (ns). Only for the count.
 static SINCE: AtomicU64 = AtomicU64::new(0);
 static INTERRUPTS: AtomicU64 = AtomicU64::new(0);
@@ -52,7 +52,7 @@ pub(crate) fn poll_network_soon() -> bool {
         return false;
     }
     mark();
-    find::ask_for_irq_work();
+    irq_work::ask_for_irq_work();
     let _here = PreemptGuard::new();
     sysmon::kick_idle_core();
     true

@@ -18,9 +18,8 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use super::{
     chaos, current, events,
     events::Kind,
-    find,
     g::{FLAG_BLOCKING, GPtr},
-    global, grow,
+    global, grow, irq_work,
     keeper::Keeper,
     m::{self, M, p_of},
     p,
@@ -155,7 +154,7 @@ pub(crate) fn on_timer(f: &mut TrapFrame, fx: &FxState) {
         return; // g0, in its halt: it looks for itself
     }
     // A device's work that no g0 took yet (`divert_for_irq`): another core's, if one sleeps, else this one's.
-    let irq = find::IRQ_WORK.load(Ordering::Relaxed) && !sysmon::kick_idle_core();
+    let irq = irq_work::has_irq_work() && !sysmon::kick_idle_core();
     let mut at = sysmon::next_tick(core);
     if let Some(p) = p_of(core) {
         let start = p.slice_start.load(Ordering::Relaxed);
@@ -164,7 +163,7 @@ pub(crate) fn on_timer(f: &mut TrapFrame, fx: &FxState) {
         // A due timer of an idle P for which no core is idle either: this core's g0 runs it.
         let (t, unserved) = idle_timers(now);
         if unserved {
-            find::IRQ_WORK.store(true, Ordering::Release); // pairs with the AcqRel swap in `drain_irq_work`
+            irq_work::ask_for_irq_work();
         }
         let grace = start.wrapping_add(TIMER_GRACE.min(slice()));
         let due = unserved || timer <= now;
@@ -237,10 +236,10 @@ pub(crate) fn on_resched(f: &mut TrapFrame, fx: &FxState) {
     }
 }
 
-/// A device's interrupt handler made work for g0 (see `find::set_irq_hook`): get there soon. The goroutine that runs here
+/// A device's interrupt handler made work for g0 (see `irq_work::set_irq_hook`): get there soon. The goroutine that runs here
 /// most likely parks by itself before `IRQ_PATIENCE` is over; to wake another core for it would cost more than that.
 pub(crate) fn divert_for_irq() {
-    find::IRQ_WORK.store(true, Ordering::Release); // pairs with the AcqRel swap in `drain_irq_work`
+    irq_work::ask_for_irq_work();
     let core = percpu::this();
     if core.g.get().is_null() {
         return;

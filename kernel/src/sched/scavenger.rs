@@ -17,9 +17,9 @@ use core::{
 };
 
 use super::{
-    WaitReason, find,
+    WaitReason,
     g::{G, GPtr},
-    go_system, park, ready,
+    go_system, irq_work, park, ready,
 };
 use crate::{mem::scavenge, opts};
 
@@ -65,6 +65,6 @@ pub(super) fn poll() -> bool {
 /// In sysmon's tick: has the next `schedule` poll, if there is something to do.
 pub(super) fn notice() {
     if scavenge::wanted() && !SLEEPER.load(Ordering::Relaxed).is_null() {
-        find::ask_for_irq_work();
+        irq_work::ask_for_irq_work();
     }
 }

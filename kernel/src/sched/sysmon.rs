@@ -18,6 +18,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 use super::{
     find,
     global::{self, IDLE_PS, LEN, SCHED, STW},
+    irq_work,
     m::{self, p_of},
     net_work,
     p::{self, P, PStatus},
@@ -206,7 +207,7 @@ fn look_at_network(core: &Core) -> bool {
     if !SEEN.swap(waits, Ordering::Relaxed) || !waits {
         return false;
     }
-    find::ask_for_irq_work();
+    irq_work::ask_for_irq_work();
     let busy = || {
         p::first(global::procs())
             .iter()

@@ -10,7 +10,7 @@ use core::time::Duration;
 use burrow_proto::Line;
 
 use super::{TestDesc, plan::Plan, registry, watchdog};
-use crate::{Builder, Panic, arch, opts, panic::backtrace, print};
+use crate::{Builder, Panic, arch, opts, panic::backtrace, print, sched};
 
 /// Prints a line for the host program, in one piece.
 fn say(line: Line<'_>) {
@@ -90,7 +90,7 @@ pub fn soak_secs() -> u32 {
 
 /// How many times its limit a test may take: the delays of `chaos` cost time.
 fn patience() -> u32 {
-    if opts::get("chaos").is_some() { 3 } else { 1 }
+    if sched::chaos_is_on() { 3 } else { 1 }
 }
 
 fn run_one(test: &TestDesc) -> Result<(), String> {

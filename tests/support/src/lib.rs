@@ -6,6 +6,8 @@
 #![no_std]
 extern crate alloc;
 
+mod bounds;
+
 use alloc::sync::Arc;
 use core::{
     cell::UnsafeCell,
@@ -13,6 +15,7 @@ use core::{
     time::Duration,
 };
 
+pub use bounds::{MemoryLimit, Procs, used_memory};
 use burrow::{
     JoinHandle,
     lock::{Rank, RawSpinLock},

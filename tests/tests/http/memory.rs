@@ -4,22 +4,16 @@ use alloc::{format, vec::Vec};
 
 use burrow::{
     go,
-    mem::frames,
     net::{
         TcpStream,
         http::{Client, Server},
     },
-    println, runtime, spawn,
+    println, spawn,
     time::{Duration, Instant},
 };
+use burrow_tests::{MemoryLimit, used_memory};
 
 use super::{MS, Running, routes};
-
-/// Bytes of memory that somebody has.
-fn used() -> usize {
-    runtime::free_os_memory();
-    (frames::total_count() - frames::free_count()) * 4096
-}
 
 /// Ten thousand keep-alive connections that have been served and wait, both ends here. What one takes is told, beside
 /// what two ends of a plain connection take.
@@ -27,19 +21,19 @@ fn used() -> usize {
 fn ten_thousand_idle_connections() {
     let n = if burrow::opts::flag("det") { 500 } else { 10_000 };
     let listener = burrow::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let before = used();
+    let before = used_memory();
     let mut plain = Vec::with_capacity(n);
     for _ in 0..n / 10 {
         let c = TcpStream::connect(listener.local_addr()).unwrap();
         plain.push((c, listener.accept().unwrap()));
     }
     // The first connections have large buffers: see `net::buffers`.
-    let large = used() - before;
+    let large = used_memory() - before;
     for _ in 0..n / 10 {
         let c = TcpStream::connect(listener.local_addr()).unwrap();
         plain.push((c, listener.accept().unwrap()));
     }
-    let pair = (used() - before - large) / (n / 10);
+    let pair = (used_memory() - before - large) / (n / 10);
     drop(plain);
 
     let server = Server::bind("127.0.0.1:0", routes()).unwrap();
@@ -56,7 +50,7 @@ fn ten_thousand_idle_connections() {
             }
         }
     };
-    let before = used();
+    let before = used_memory();
     let begin = Instant::now();
     let open = || {
         let c = TcpStream::connect(at).unwrap();
@@ -64,11 +58,11 @@ fn ten_thousand_idle_connections() {
         c
     };
     let mut conns: Vec<_> = (0..n / 10).map(|_| open()).collect();
-    let first = used();
+    let first = used_memory();
     conns.extend((n / 10..n).map(|_| open()));
     let opened = begin.elapsed();
     assert_eq!(server.connections(), n);
-    let (total, rest) = (used() - before, used() - first);
+    let (total, rest) = (used_memory() - before, used_memory() - first);
     let each = rest / (n - n / 10);
     let begin = Instant::now();
     conns.iter().for_each(ask);
@@ -80,21 +74,6 @@ fn ten_thousand_idle_connections() {
     assert!(each < pair + 16_384, "{each} bytes each, {pair} for the sockets");
     drop(conns);
     server.shutdown(&burrow::context::Context::background()).unwrap();
-}
-
-/// Leaves `bytes` of memory to use, until it is dropped.
-struct Limit(Option<usize>);
-
-impl Limit {
-    fn to(bytes: usize) -> Limit {
-        Limit(runtime::set_memory_limit(Some(used() + bytes)))
-    }
-}
-
-impl Drop for Limit {
-    fn drop(&mut self) {
-        runtime::set_memory_limit(self.0);
-    }
 }
 
 /// With less and less memory, requests fail, each for itself: the server lives, and so does who is connected and asks
@@ -144,7 +123,7 @@ fn without_memory() {
             };
             c.set_deadline(Some(Instant::now() + 300 * MS));
             let mut buf = alloc::vec![0; 4096];
-            let limit = Limit::to(left);
+            let limit = MemoryLimit::to(left);
             let _ = c.write_all(text);
             let _ = c.shutdown(burrow::net::Shutdown::Write);
             let mut seen = 0;
@@ -173,7 +152,7 @@ fn connections_until_memory_ends() {
     let s = Running::start(Server::builder());
     let hello = b"GET /hello HTTP/1.1\r\nHost: h\r\n\r\n";
     let mut conns: Vec<TcpStream> = Vec::with_capacity(1000);
-    let limit = Limit::to(6 << 20);
+    let limit = MemoryLimit::to(6 << 20);
     let ask = |c: &TcpStream, within: Duration| {
         c.set_deadline(Some(Instant::now() + within));
         let mut buf = [0; 300];
