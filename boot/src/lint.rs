@@ -40,7 +40,6 @@ const ROOMS: &[&str] = &[
     // The cells of locks and of what is made once, and sleepers linked from their stacks.
     "kernel/src/sync/mod.rs",
     "kernel/src/sync/atomic.rs",
-    "kernel/src/sync/condvar.rs",
     "kernel/src/sync/cycle.rs",
     "kernel/src/sync/lazy_lock.rs",
     "kernel/src/sync/mutex.rs",
@@ -55,6 +54,7 @@ const ROOMS: &[&str] = &[
     "kernel/src/sync/rwlock.rs",
     "kernel/src/sync/sema.rs",
     "kernel/src/sync/sleepers.rs",
+    "kernel/src/sync/tickets.rs",
     "kernel/src/sync/limit.rs",
     "kernel/src/sync/tests/mod.rs",
     "kernel/src/sync/tests/loom_cell.rs",

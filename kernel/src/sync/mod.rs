@@ -8,7 +8,7 @@
 //! | `sema`, `sleepers` | the table of sleepers, and one bucket of it |
 //! | `limit` | waits that end at a deadline or with a context |
 //! | `raw_mutex`, `mutex`, `raw_rwlock`, `rwlock_word`, `rwlock` | [`Mutex`], [`RwLock`], and their raw forms |
-//! | `waitgroup`, `condvar` | [`WaitGroup`], [`Condvar`] |
+//! | `waitgroup`; `condvar`, `tickets` | [`WaitGroup`]; [`Condvar`], and who waits for it |
 //! | `once`, `once_lock`, `lazy_lock` | [`Once`], [`OnceLock`], [`LazyLock`] |
 //! | `semaphore` | [`Semaphore`]: permits, several at a time |
 //! | `errgroup`, `singleflight` | [`errgroup::Group`], [`singleflight::Group`] |
@@ -45,6 +45,7 @@ mod sleepers;
 mod stats;
 #[cfg(test)]
 mod tests;
+mod tickets;
 mod waitgroup;
 mod with_context;
 

@@ -1,6 +1,6 @@
 //! A timer in the frame of a goroutine that waits for something else: it calls a function on g0 when it fires.
 //!
-//! For waits whose waker is known by a lock of its own (`sync::limit`, `sync::condvar`): the function takes that lock, looks
+//! For waits whose waker is known by a lock of its own (`sync::limit`, `sync::tickets`): the function takes that lock, looks
 //! whether the wait is still on, and ends it. [`FrameTimer::retire`] is the other half of the bargain: once it has
 //! returned, the timer is in no heap and its function runs nowhere, so the frame may go.
 //!
