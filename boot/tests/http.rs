@@ -3,6 +3,8 @@
 #[path = "support/guest.rs"]
 #[expect(dead_code, reason = "nobody types here")]
 mod guest;
+#[path = "support/relay.rs"]
+mod relay;
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -62,6 +64,11 @@ fn get(port: u16) -> std::io::Result<String> {
 
 /// Runs a client; returns what it printed.
 fn client(program: &str, args: &[&str], input: &[u8]) -> String {
+    client_says(program, args, input).unwrap_or_else(|said| panic!("{program} {args:?}: {said}"))
+}
+
+/// The same; an error is what it printed before it failed.
+fn client_says(program: &str, args: &[&str], input: &[u8]) -> Result<String, String> {
     let mut child = Command::new(program)
         .args(args)
         .stdin(Stdio::piped())
@@ -74,9 +81,10 @@ fn client(program: &str, args: &[&str], input: &[u8]) -> String {
     let out = child.wait_with_output().expect("it ends");
     writing.join().expect("no panic").expect("it reads its input");
     let text = String::from_utf8_lossy(&out.stdout).into_owned();
-    let errors = String::from_utf8_lossy(&out.stderr);
-    assert!(out.status.success(), "{program} {args:?}: {text}{errors}");
-    text
+    match out.status.success() {
+        true => Ok(text),
+        false => Err(text + &String::from_utf8_lossy(&out.stderr)),
+    }
 }
 
 fn curl(args: &[&str], input: &[u8]) -> String {
@@ -369,50 +377,62 @@ fn many_connections() {
     });
 }
 
+/// Connections that this host turned away because their listener was slow to take others.
+fn turned_away() -> u64 {
+    let text = std::fs::read_to_string("/proc/net/netstat").unwrap_or_default();
+    let mut lines = text.lines().filter(|l| l.starts_with("TcpExt:"));
+    let (Some(names), Some(values)) = (lines.next(), lines.next()) else {
+        return 0;
+    };
+    let figures = names.split_whitespace().zip(values.split_whitespace());
+    let ours = figures.filter(|(name, _)| ["ListenOverflows", "TCPReqQFullDoCookies"].contains(name));
+    ours.filter_map(|(_, n)| n.parse::<u64>().ok()).sum()
+}
+
+/// Runs a load generator against `port`; what it says has to be without what `flaw` looks for. If the host turned some of its
+/// connections away before the guest heard of them, it is run again through a relay: see there.
+fn generator(program: &str, args: &[&str], port: u16, flaw: impl Fn(&str) -> bool) -> String {
+    let run = |port| {
+        let url = format!("http://127.0.0.1:{port}/");
+        let said = client_says(program, &[args, &[&url]].concat(), b"")?;
+        if flaw(&said) { Err(said) } else { Ok(said) }
+    };
+    let before = turned_away();
+    let said = run(port).or_else(|said| match turned_away() - before {
+        0 => Err(said),
+        n => {
+            println!("{program}: through a relay now, {n} were turned away by the host: {said}");
+            run(relay::to(port))
+        }
+    });
+    said.unwrap_or_else(|said| panic!("{program} {args:?}: {said}"))
+}
+
 /// The load generators everybody knows: not one request may fail.
 #[test]
 fn ab_and_wrk() {
-    serving(&["--smp", "4"], |port| {
-        let url = format!("http://127.0.0.1:{port}/");
+    let (smp, life) = (["--smp", "4"], ["--timeout", "600"]);
+    serving(&[smp, life].concat(), |port| {
         for connections in [1, 16, 256] {
             let (c, n) = (connections.to_string(), (20 * connections.max(50)).to_string());
-            let said = client("ab", &["-q", "-k", "-s", "60", "-c", &c, "-n", &n, &url], b"");
-            for line in [
+            let whole = [
                 format!("Complete requests:      {n}\n"),
                 "Failed requests:        0\n".into(),
-            ] {
-                assert!(said.contains(&line), "ab -c {c}: {said}");
-            }
-            assert!(
-                !said.contains("Non-2xx") && !said.contains("Write errors"),
-                "ab -c {c}: {said}"
-            );
+            ];
+            let args = ["-q", "-k", "-s", "60", "-c", &c, "-n", &n];
+            let said = generator("ab", &args, port, |said| {
+                let all = whole.iter().all(|line| said.contains(line));
+                !all || said.contains("Non-2xx") || said.contains("Write errors")
+            });
             let rate = said
                 .lines()
                 .find(|l| l.starts_with("Requests per second"))
                 .unwrap_or("");
             println!("ab -k -c {c} -n {n}: {rate}");
-            let said = client(
-                "wrk",
-                &[
-                    "-t",
-                    "1",
-                    "-c",
-                    &c,
-                    "-d",
-                    "3s",
-                    "--timeout",
-                    "60s",
-                    "--latency",
-                    &url,
-                ],
-                b"",
-            );
-            assert!(said.contains("Requests/sec:"), "wrk -c {c}: {said}");
-            assert!(
-                !said.contains("Socket errors") && !said.contains("Non-2xx"),
-                "wrk -c {c}: {said}"
-            );
+            let args = ["-t", "1", "-c", &c, "-d", "3s", "--timeout", "60s", "--latency"];
+            let said = generator("wrk", &args, port, |said| {
+                !said.contains("Requests/sec:") || said.contains("Socket errors") || said.contains("Non-2xx")
+            });
             let rate = |name| {
                 said.lines()
                     .find(|l| l.trim().starts_with(name))
