@@ -21,6 +21,7 @@ mod net;
 mod netbench;
 mod qemu;
 mod run;
+mod selection;
 mod serial;
 mod soak;
 mod symbols;

@@ -12,89 +12,23 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, bail};
-use burrow_proto::{Line, Unescaped, options};
+use anyhow::Result;
+use burrow_proto::{Line, Unescaped};
 
 use crate::{
     config::{Config, root},
     qemu::{self, Event, Guest, Payload},
     run::payload,
+    selection::Selection,
 };
 
 /// Wall-clock time beyond a test's own limit before the guest counts as hung: the guest should notice first.
 const GRACE: Duration = Duration::from_secs(20);
 /// From the start of QEMU to the plan, and between tests.
 const QUIET: Duration = Duration::from_secs(60);
-/// Lines of the serial log shown with a failure.
+/// Lines of the serial log shown with a failure: its beginning, where a dump has who failed, and its end.
+const HEAD: usize = 40;
 const TAIL: usize = 60;
-
-/// libtest's arguments.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Selection {
-    filters: Vec<String>,
-    skip: Vec<String>,
-    exact: bool,
-    ignored: Option<&'static str>,
-    list: bool,
-    nocapture: bool,
-    quiet: bool,
-}
-
-impl Selection {
-    pub(crate) fn parse(args: &[OsString]) -> Result<Selection> {
-        let mut selection = Selection::default();
-        let mut args = args.iter().map(|arg| arg.to_string_lossy().into_owned());
-        while let Some(arg) = args.next() {
-            match arg.as_str() {
-                "--exact" => selection.exact = true,
-                "--ignored" => selection.ignored = Some("only"),
-                "--include-ignored" => selection.ignored = Some("all"),
-                "--list" => selection.list = true,
-                "--nocapture" | "--no-capture" | "--show-output" => selection.nocapture = true,
-                "--quiet" | "-q" => selection.quiet = true,
-                "--skip" => selection.skip.extend(args.next()),
-                "--test" | "--bench" => {}
-                // One virtual machine, one test at a time, plain text: nothing to choose.
-                "--test-threads" | "--format" | "--color" | "-Z" | "--logfile" => drop(args.next()),
-                flag if flag.starts_with("--") && flag.contains('=') => {}
-                flag if flag.starts_with('-') => bail!("unknown test argument {flag}"),
-                filter => selection.filters.push(filter.to_string()),
-            }
-        }
-        for name in selection.filters.iter().chain(&selection.skip) {
-            if name.contains([' ', ',', options::LIST]) {
-                bail!("a filter holds no space, comma or bar: {name:?}");
-            }
-        }
-        Ok(selection)
-    }
-
-    /// The words for the kernel command line.
-    fn words(&self, from: usize) -> Vec<String> {
-        let list = options::LIST.to_string();
-        let mut words = Vec::new();
-        let mut add = |key: &str, value: String| words.push(format!("{key}={value}"));
-        if !self.filters.is_empty() {
-            add(options::FILTER, self.filters.join(&list));
-        }
-        if !self.skip.is_empty() {
-            add(options::SKIP, self.skip.join(&list));
-        }
-        if self.exact {
-            add(options::EXACT, "1".into());
-        }
-        if let Some(ignored) = self.ignored {
-            add(options::IGNORED, ignored.into());
-        }
-        if self.list {
-            add(options::LIST_ONLY, "1".into());
-        }
-        if from > 0 {
-            add(options::FROM, from.to_string());
-        }
-        words
-    }
-}
 
 /// The test that is running.
 struct Running {
@@ -245,7 +179,7 @@ fn summary(selection: &Selection, tally: &Tally, broken: Option<String>, took: D
         println!("\nfailures:\n");
         for (name, reason, output) in &tally.failures {
             println!("---- {name} ----");
-            print_tail(output);
+            print_ends(output);
             println!("{name}: {reason}\n");
         }
         println!("\nfailures:");
@@ -449,7 +383,7 @@ fn boot(cfg: &Config, payload: &Payload, selection: &Selection, tally: &mut Tall
         Err(failure) => failure.to_string(),
     };
     println!("---- serial log (last lines) ----");
-    print_tail(&log);
+    print_ends(&log);
     let errors = guest.errors();
     if !errors.trim().is_empty() {
         println!("---- QEMU says ----\n{}", errors.trim_end());
@@ -480,26 +414,22 @@ fn report(selection: &Selection, name: &str, result: &str) {
     }
 }
 
-fn print_tail(log: &[u8]) {
+fn print_ends(log: &[u8]) {
     let text = String::from_utf8_lossy(log);
     let lines: Vec<&str> = text.lines().collect();
-    let skip = lines.len().saturating_sub(TAIL);
-    if skip > 0 {
-        println!("[{skip} lines before]");
-    }
-    for line in &lines[skip..] {
-        println!("{line}");
+    let left_out = lines.len().saturating_sub(HEAD + TAIL);
+    for (i, line) in lines.iter().enumerate() {
+        if i < HEAD || i >= HEAD + left_out {
+            println!("{line}");
+        } else if i == HEAD {
+            println!("[{left_out} lines left out]");
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn words(args: &[&str]) -> String {
-        let args: Vec<OsString> = args.iter().map(OsString::from).collect();
-        Selection::parse(&args).unwrap().words(0).join(" ")
-    }
 
     #[test]
     fn the_first_difference_is_found() {
@@ -510,17 +440,5 @@ mod tests {
             "{text}"
         );
         assert!(difference(b"a\n", b"a\nb\n").unwrap().contains("[end]"));
-    }
-
-    #[test]
-    fn arguments_of_libtest_become_words() {
-        assert_eq!(words(&[]), "");
-        assert_eq!(words(&["close", "nil", "--exact"]), "test=close|nil test_exact=1");
-        assert_eq!(
-            words(&["--ignored", "--skip", "slow", "--test-threads", "1"]),
-            "test_skip=slow test_ignored=only"
-        );
-        assert!(Selection::parse(&["--frobnicate".into()]).is_err());
-        assert!(Selection::parse(&["a b".into()]).is_err());
     }
 }
