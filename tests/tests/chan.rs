@@ -216,7 +216,7 @@ fn select_is_fair() {
         .iter()
         .map(|&x| (f64::from(x) - expected) * (f64::from(x) - expected) / expected)
         .sum();
-    assert!(chi2 < 20.0, "{n:?}"); // p = 5e-5 with two degrees of freedom
+    assert!(chi2 < 30.0, "{n:?}"); // p = 3e-7 with two degrees of freedom
 }
 
 #[burrow::test]
@@ -389,10 +389,13 @@ fn who_is_woken_at_the_end_of_a_stack() {
         *pair.0.lock() = u32::MAX;
         pair.1.notify_one();
         ch.close();
-        let awake = (0..1000).any(|_| {
+        let begin = Instant::now();
+        while done.try_recv().is_err() {
+            assert!(
+                begin.elapsed() < Duration::from_secs(20),
+                "{how} at {shift}: who was woken sleeps on"
+            );
             yield_now();
-            done.try_recv().is_ok()
-        });
-        assert!(awake, "{how} at {shift}: who was woken sleeps on");
+        }
     }
 }

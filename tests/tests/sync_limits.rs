@@ -70,7 +70,7 @@ fn nobody_gives_up_early_and_free_locks_are_had_at_once() {
 /// others run while it has the mutex: without that, one core alone might never see anybody come too late.
 #[burrow::test]
 fn mutex_impatience_loses_no_wake_up() {
-    let until_over = Until::storm(Duration::from_secs(1));
+    let storm = Until::storm(Duration::from_secs(1));
     let (m, inside, had, missed) = (
         Mutex::new(0_u64),
         AtomicBool::new(false),
@@ -79,6 +79,8 @@ fn mutex_impatience_loses_no_wake_up() {
     );
     let total = scope(|s| {
         let (m, inside, had, missed) = (&m, &inside, &had, &missed);
+        // On a host that lets us run now and then only, it goes on until somebody has come too late.
+        let over = move || storm.over() && missed.load(SeqCst) > 0;
         let section = move |n: &mut u64, busy: Duration, yields: bool| {
             assert!(!inside.swap(true, SeqCst), "two at once");
             let begin = Instant::now();
@@ -95,7 +97,7 @@ fn mutex_impatience_loses_no_wake_up() {
             .map(|id| {
                 s.spawn(move || {
                     let (mut rng, mut mine) = (Rng::new(id), 0_u64);
-                    while !until_over.over() {
+                    while !over() {
                         let busy = Duration::from_nanos(rng.below(if id == 0 { 300_000 } else { 3_000 }));
                         if id < 3 {
                             section(&mut m.lock(), busy, id == 0);
@@ -123,7 +125,6 @@ fn mutex_impatience_loses_no_wake_up() {
         "{total} sections; in time {had:?}, too late {missed:?}; {:?}",
         burrow::sync::lock_stats()
     );
-    assert!(missed.load(SeqCst) > 0);
 }
 
 #[burrow::test]
@@ -251,7 +252,10 @@ fn rwlock_reading_again_beside_a_writer_that_gives_up() {
 #[burrow::test]
 fn rwlock_writers_give_up_at_the_last_moment() {
     let (mut had, mut missed) = (0, 0);
-    for round in 0..400_u64 {
+    for round in 0..4_000_u64 {
+        if round >= 400 && missed > 0 {
+            break;
+        }
         let (l, n) = (RwLock::new([0_u32; 2]), AtomicU32::new(0));
         scope(|s| {
             let first = l.read();

@@ -87,7 +87,7 @@ fn rwlock_a_waiting_writer_goes_before_new_readers() {
                 log.lock().push("reader");
             });
         }
-        until(|| lock_stats().rw_read_sleeps == before + 5);
+        until(|| lock_stats().rw_read_sleeps >= before + 5);
         drop(first);
     });
     let log = log.into_inner();
@@ -328,6 +328,7 @@ fn condvar_is_a_queue_of_producers_and_consumers() {
 fn mutex_is_fair_to_the_polite() {
     let (m, stop) = (Mutex::new(()), AtomicBool::new(false));
     let before = lock_stats();
+    let nobody_slept = || lock_stats().mutex_sleeps == before.mutex_sleeps;
     let mut longest = Duration::ZERO;
     scope(|s| {
         s.spawn(|| {
@@ -339,16 +340,18 @@ fn mutex_is_fair_to_the_polite() {
                 }
             }
         });
-        sleep(Duration::from_millis(1));
+        until(|| m.is_locked());
         let hs: Vec<_> = (0..10)
             .map(|_| {
                 s.spawn(|| {
-                    let mut longest = Duration::ZERO;
-                    for _ in 0..5 {
+                    let (mut longest, mut turns) = (Duration::ZERO, 0);
+                    // The greedy one may be kept from the host's cores when it has just unlocked: then again.
+                    while turns < 5 || nobody_slept() {
                         let t = Instant::now();
                         drop(m.lock());
                         longest = longest.max(t.elapsed());
                         sleep(Duration::from_micros(500));
+                        turns += 1;
                     }
                     longest
                 })
@@ -364,7 +367,6 @@ fn mutex_is_fair_to_the_polite() {
     if burrow::opts::flag("det") && burrow::opts::get("chaos").is_none() && burrow::runtime::num_cpu() > 1 {
         assert!(longest < Duration::from_millis(10), "{longest:?}");
     }
-    assert!(after.mutex_sleeps > before.mutex_sleeps);
     assert!(after.to_normal <= after.to_starving);
 }
 

@@ -32,10 +32,14 @@ fn hold_it_long(m: &Mutex<u32>) {
 fn mutex_profile_names_who_unlocked() {
     assert_eq!(runtime::set_mutex_profile_fraction(1), 0);
     let m = Mutex::new(0);
+    let others = parked(WaitReason::MutexLock);
     scope(|s| {
+        let all_wait = m.lock();
         for _ in 0..4 {
             s.spawn(|| (0..3).for_each(|_| hold_it_long(&m)));
         }
+        until_parked(WaitReason::MutexLock, others + 4);
+        drop(all_wait);
     });
     assert_eq!(runtime::set_mutex_profile_fraction(0), 1);
     let profile = runtime::mutex_profile();

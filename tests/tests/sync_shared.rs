@@ -8,7 +8,7 @@ use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
 use burrow::{
     recover,
-    runtime::read_mem_stats,
+    runtime::{num_cpu, read_mem_stats},
     scope,
     sync::{Map, Pool, Value, pool},
     yield_now,
@@ -90,7 +90,7 @@ fn pool_is_stolen_from() {
     got.dedup();
     assert_eq!(got.len(), n, "each once");
     // A private place of another P is not stolen from.
-    assert!(n >= 990, "{n}");
+    assert!(n + num_cpu() > 1000, "{n}");
 }
 
 #[burrow::test]

@@ -14,11 +14,14 @@ use core::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use burrow::{
     chan,
     context::Context,
-    goexit, recover, scope, spawn,
+    goexit, recover,
+    sched::WaitReason,
+    scope, spawn,
     sync::{Mutex, Semaphore, errgroup, singleflight},
     time::{Duration, sleep},
     yield_now,
 };
+use burrow_tests::until_parked;
 
 burrow::test_main!();
 
@@ -189,30 +192,26 @@ fn errgroup_limit_cannot_change_under_way() {
 
 #[burrow::test]
 fn singleflight_one_goes_for_all() {
-    let (g, runs, ready) = (
+    let (g, runs) = (
         Arc::new(singleflight::Group::new()),
-        Arc::new(AtomicUsize::new(0)),
         Arc::new(AtomicUsize::new(0)),
     );
     let hs: Vec<_> = (0..20)
         .map(|_| {
-            let (g, runs, ready) = (g.clone(), runs.clone(), ready.clone());
+            let (g, runs) = (g.clone(), runs.clone());
             spawn(move || {
-                ready.fetch_add(1, SeqCst);
                 g.do_call("key", || {
                     runs.fetch_add(1, SeqCst);
-                    until(|| ready.load(SeqCst) == 20);
-                    sleep(Duration::from_millis(20));
+                    until_parked(WaitReason::WaitGroupWait, 19); // all the others follow
                     42
                 })
-                .0
             })
         })
         .collect();
     for h in hs {
-        assert_eq!(h.join().unwrap(), 42);
+        assert_eq!(h.join().unwrap(), (42, true));
     }
-    assert!(runs.load(SeqCst) <= 2, "one, or one more for a straggler");
+    assert_eq!(runs.load(SeqCst), 1);
     assert_eq!(g.in_flight(), 0);
 }
 
