@@ -162,7 +162,7 @@ fn a_parked_locked_goroutine_keeps_others_off_its_core() {
         runtime::lock_os_thread();
         home.store(arch::core_index() as u32, Ordering::Release);
         let mut turns = 0u32;
-        while over.load(Ordering::Acquire) == 0 {
+        loop {
             burrow::time::sleep(Duration::from_micros(300));
             assert_eq!(
                 arch::core_index() as u32,
@@ -170,6 +170,9 @@ fn a_parked_locked_goroutine_keeps_others_off_its_core() {
                 "it moved"
             );
             turns += 1;
+            if over.load(Ordering::Acquire) != 0 {
+                break;
+            }
         }
         runtime::unlock_os_thread();
         turns
