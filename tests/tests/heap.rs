@@ -388,13 +388,17 @@ fn fragmented_memory_is_usable_again() {
 /// Free pages go back by themselves after a while.
 #[burrow::test]
 fn the_scavenger_returns_what_is_long_free() {
-    runtime::free_os_memory();
-    let before = runtime::read_mem_stats().heap_released;
-    let big = alloc::vec![1u8; 32 << 20];
-    assert!(runtime::read_mem_stats().heap_released <= before);
-    drop(big);
-    let idle = runtime::read_mem_stats();
-    assert!(idle.heap_idle - idle.heap_released >= 32 << 20, "{idle}");
+    // Not before: free again, the pages are idle. (A host that keeps us from looking for long enough may make it late.)
+    let idle_at_first = || {
+        runtime::free_os_memory();
+        let before = runtime::read_mem_stats().heap_released;
+        let big = alloc::vec![1u8; 32 << 20];
+        assert!(runtime::read_mem_stats().heap_released <= before + (1 << 20));
+        drop(big);
+        let idle = runtime::read_mem_stats();
+        idle.heap_idle - idle.heap_released >= 32 << 20
+    };
+    assert!((0..10).any(|_| idle_at_first()), "{}", runtime::read_mem_stats());
     // Two periods at most until it looks, then half of the rest each second.
     for _ in 0..400 {
         time::sleep(Duration::from_millis(100));
