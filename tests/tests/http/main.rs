@@ -35,7 +35,6 @@ use burrow::{
 burrow::test_main!();
 
 const MS: Duration = Duration::from_millis(1);
-const SECOND: Duration = Duration::from_secs(1);
 
 struct Running {
     server: Server,

@@ -36,7 +36,10 @@ fn ten_thousand_idle_connections() {
     let pair = (used_memory() - before - large) / (n / 10);
     drop(plain);
 
-    let server = Server::bind("127.0.0.1:0", routes()).unwrap();
+    let server = Server::builder()
+        .idle_timeout(Duration::from_secs(3600))
+        .bind("127.0.0.1:0", routes())
+        .unwrap();
     let at = server.local_addr().unwrap();
     let s = server.clone();
     go(move || s.run().unwrap());

@@ -10,7 +10,7 @@ use burrow::{
     chan, go,
     net::{
         self, TcpStream,
-        http::{Client, Error, Request, ResponseWriter, Server},
+        http::{Builder, Client, Error, Request, ResponseWriter, Server},
     },
     time::{self, Duration},
 };
@@ -18,11 +18,14 @@ use burrow::{
 use super::{MS, body, status};
 
 fn serve(f: impl Fn(&mut ResponseWriter, &mut Request) + Send + Sync + 'static) -> (Server, String) {
-    let server = Server::builder()
-        .log(|_| ())
-        .write_timeout(200 * MS)
-        .bind("127.0.0.1:0", f)
-        .unwrap();
+    serve_with(Server::builder(), f)
+}
+
+fn serve_with(
+    builder: Builder,
+    f: impl Fn(&mut ResponseWriter, &mut Request) + Send + Sync + 'static,
+) -> (Server, String) {
+    let server = builder.log(|_| ()).bind("127.0.0.1:0", f).unwrap();
     let at = server.local_addr().unwrap().to_string();
     let s = server.clone();
     go(move || s.run().unwrap());
@@ -158,7 +161,7 @@ fn what_is_given_up_does_not_look_whole() {
 fn nobody_reads_the_response() {
     let failed = chan::<Error>(1);
     let tx = failed.sender();
-    let (server, at) = serve(move |w, _| {
+    let (server, at) = serve_with(Server::builder().write_timeout(200 * MS), move |w, _| {
         let e = loop {
             if let Err(e) = w.write(&[b'x'; 10_000]) {
                 break e;
@@ -215,24 +218,29 @@ fn events_arrive_one_by_one() {
 /// The go-ahead is sent with a deadline of its own, not with what is left of an earlier write's.
 #[burrow::test(timeout = 60)]
 fn a_late_go_ahead() {
-    let (server, at) = serve(|w, r| match r.read_to_end() {
-        Ok(body) => w.text(&String::from_utf8(body).unwrap()),
-        Err(e) => w.text(&format!("{e}")),
+    const LIMIT: Duration = Duration::from_millis(500);
+    let (server, at) = serve_with(Server::builder().write_timeout(LIMIT), |w, r| {
+        match r.read_to_end() {
+            Ok(body) => w.text(&String::from_utf8(body).unwrap()),
+            Err(e) => w.text(&format!("{e}")),
+        }
     });
-    let c = TcpStream::connect(&at).unwrap();
-    let mut buf = [0; 1000];
-    c.write_all(get("/").as_bytes()).unwrap();
-    assert!(c.read(&mut buf).unwrap() > 0);
-    time::sleep(Duration::from_millis(250)); // the write's deadline passes
-    c.write_all(
-        b"POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 4\r\nConnection: close\r\n\r\n",
-    )
-    .unwrap();
-    let n = c.read(&mut buf).unwrap();
-    assert_eq!(&buf[..n], b"HTTP/1.1 100 Continue\r\n\r\n");
-    c.write_all(b"body").unwrap();
-    let mut out = Vec::new();
-    c.read_to_end(&mut out).unwrap();
-    assert!(out.ends_with(b"\r\n\r\nbody"));
+    let go_ahead = || {
+        let c = TcpStream::connect(&at)?;
+        let mut buf = [0; 1000];
+        c.write_all(get("/").as_bytes())?;
+        c.read(&mut buf)?;
+        time::sleep(LIMIT + 50 * MS); // the write's deadline passes
+        c.write_all(
+            b"POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 4\r\nConnection: close\r\n\r\n",
+        )?;
+        let n = c.read(&mut buf)?;
+        c.write_all(b"body")?;
+        let mut out = Vec::new();
+        c.read_to_end(&mut out)?;
+        Ok::<_, net::Error>(&buf[..n] == b"HTTP/1.1 100 Continue\r\n\r\n" && out.ends_with(b"\r\n\r\nbody"))
+    };
+    // The server itself may be kept from its core for longer than that: then again.
+    assert!((0..10).any(|_| go_ahead() == Ok(true)));
     server.close();
 }
