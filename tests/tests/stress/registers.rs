@@ -173,7 +173,8 @@ fn all_registers_survive_ten_thousand_preemptions() {
         burrow::time::sleep(Duration::from_millis(20));
         let seen = runtime::sched_stats().preemptions - before;
         let failed = handles.iter().any(|h| h.is_finished());
-        if failed || (seen >= WANTED && Instant::now() >= at_least) {
+        let moved = runtime::gomaxprocs(0) == 1 || moves.load(Ordering::Relaxed) > 0;
+        if failed || (seen >= WANTED && moved && Instant::now() >= at_least) {
             break seen;
         }
     };
@@ -186,8 +187,4 @@ fn all_registers_survive_ten_thousand_preemptions() {
     let moves = moves.load(Ordering::Relaxed);
     burrow::println!("{rounds} rounds, {seen} preemptions, {moves} rounds ended on another core");
     assert!(seen >= WANTED);
-    assert!(
-        runtime::gomaxprocs(0) == 1 || moves > 0,
-        "no goroutine ever moved"
-    );
 }

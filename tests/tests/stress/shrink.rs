@@ -3,7 +3,7 @@
 use alloc::{sync::Arc, vec::Vec};
 use core::{
     hint::black_box,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     time::Duration,
 };
 
@@ -34,11 +34,11 @@ fn deep(levels: u64, salt: u64) {
 #[burrow::test(timeout = 120)]
 fn stacks_shrink_while_their_goroutines_are_woken() {
     let until = Until::storm(Duration::from_millis(1500));
-    let stop = Arc::new(AtomicBool::new(false));
+    let (stop, given) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let pairs: Vec<_> = (0..8_u64)
         .flat_map(|pair| {
             let (there, back) = (chan::<u64>(0), chan::<u64>(0));
-            let (there2, back2) = (there.clone(), back.clone());
+            let (there2, back2, given) = (there.clone(), back.clone(), given.clone());
             let serve = spawn(move || {
                 let mut rng = Rng::new(100 + pair);
                 while let Some(n) = there2.recv() {
@@ -49,7 +49,7 @@ fn stacks_shrink_while_their_goroutines_are_woken() {
             let ask = spawn(move || {
                 let mut rng = Rng::new(200 + pair);
                 let mut n = 0;
-                while !until.over() {
+                while !until.over() || given.load(Ordering::Relaxed) == 0 {
                     n += 1;
                     there.send(n);
                     deep(rng.below(100), !n);
@@ -62,14 +62,13 @@ fn stacks_shrink_while_their_goroutines_are_woken() {
         .collect();
     let shrinkers: Vec<_> = (0..2)
         .map(|_| {
-            let stop = stop.clone();
+            let (stop, given) = (stop.clone(), given.clone());
             spawn(move || {
-                let mut given = 0;
                 while !stop.load(Ordering::Relaxed) {
-                    given += debug::shrink_parked_stacks();
+                    given.fetch_add(debug::shrink_parked_stacks(), Ordering::Relaxed);
                     burrow::yield_now();
                 }
-                given + runtime::free_os_memory()
+                runtime::free_os_memory();
             })
         })
         .collect();
@@ -77,6 +76,8 @@ fn stacks_shrink_while_their_goroutines_are_woken() {
         h.join().unwrap_or_else(|p| panic!("{p}"));
     }
     stop.store(true, Ordering::Relaxed);
-    let given: usize = shrinkers.into_iter().map(|h| h.join().expect("no panic")).sum();
-    assert!(given > 0, "nothing was ever given back");
+    for h in shrinkers {
+        h.join().expect("no panic");
+    }
+    burrow::println!("{given:?} pages given back");
 }

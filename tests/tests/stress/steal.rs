@@ -53,17 +53,17 @@ fn run(n: usize) {
 fn every_goroutine_of_a_tree_runs_once() {
     let until = Until::storm(Duration::from_millis(800));
     let before = runtime::sched_stats().steals;
+    let steals = || runtime::sched_stats().steals - before;
     let mut rounds = 0;
     loop {
         run(2000);
         rounds += 1;
-        if until.over() {
+        // Other cores may be kept from running for long; who never steals runs into the test's limit.
+        if until.over() && (runtime::gomaxprocs(0) == 1 || steals() > 0) {
             break;
         }
     }
-    let steals = runtime::sched_stats().steals - before;
-    burrow::println!("{rounds} rounds of 2000, {steals} steals");
-    assert!(runtime::gomaxprocs(0) == 1 || steals > 0, "nobody ever stole");
+    burrow::println!("{rounds} rounds of 2000, {} steals", steals());
 }
 
 /// All work is made on one P, in bursts that overflow its queue into the global one.
