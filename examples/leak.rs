@@ -13,13 +13,15 @@ use burrow::{
 
 /// Asks, and does not wait long. `buffer` is where a late answer may be left: with 0 its sender waits for ever.
 fn ask(buffer: usize) -> Option<u32> {
-    let answer = chan::<u32>(buffer);
-    let tx = answer.sender();
+    let (answer, given_up) = (chan::<u32>(buffer), chan::<()>(0));
+    let (tx, late) = (answer.sender(), given_up.receiver());
     go(move || {
-        sleep(Duration::from_millis(5));
+        late.recv(); // the work: it takes longer than anybody waits
         tx.send(42);
     });
-    answer.recv_timeout(Duration::from_millis(1)).ok()
+    let in_time = answer.recv_timeout(Duration::from_millis(1)).ok();
+    given_up.close();
+    in_time
 }
 
 /// Gives a worker three jobs; `close` tells it that there are no more.

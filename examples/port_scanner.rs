@@ -17,7 +17,7 @@ use burrow::{
 };
 
 const AT_ONCE: usize = 32;
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 #[burrow::main]
 fn main() {

@@ -63,7 +63,7 @@ impl Tracker {
 
 #[burrow::main]
 fn main() {
-    let (ctx, cancel) = Context::background().with_timeout(Duration::from_secs(5));
+    let (ctx, cancel) = Context::background().with_timeout(Duration::from_secs(60));
     defer! { cancel() }
 
     let quick = Tracker::start(Duration::from_millis(1));
