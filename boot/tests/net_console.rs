@@ -208,10 +208,21 @@ impl Client {
         Ok(c)
     }
 
-    /// Asks for `/healthz`.
+    /// Asks for `/healthz`, and waits for the answer.
     fn ask(&mut self, limit: Duration) -> std::io::Result<()> {
+        self.send(0)?;
+        self.answered(limit)
+    }
+
+    /// Asks for `/healthz`, with so many lines of 100 bytes that nobody reads.
+    fn send(&mut self, more: usize) -> std::io::Result<()> {
+        let more: String = (0..more).map(|i| format!("X-{i:02}: {:92}\r\n", "x")).collect();
+        self.0
+            .write_all(format!("GET /healthz HTTP/1.1\r\nHost: h\r\n{more}\r\n").as_bytes())
+    }
+
+    fn answered(&mut self, limit: Duration) -> std::io::Result<()> {
         self.0.set_read_timeout(Some(limit))?;
-        self.0.write_all(b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n")?;
         let (mut seen, mut buf) = (Vec::new(), [0; 512]);
         while !seen.ends_with(b"\r\n\r\nok\n") {
             match self.0.read(&mut buf)? {
@@ -259,6 +270,14 @@ fn connections_until_memory_ends() {
         for (i, c) in conns.iter_mut().enumerate() {
             c.ask(PATIENCE)
                 .unwrap_or_else(|e| panic!("connection {i}: {e}\n{}", net(&mut guest)));
+        }
+        // All at once: each needs more stack than it waits on, and with more to read a larger buffer.
+        for more in [0, 30] {
+            conns.iter_mut().for_each(|c| c.send(more).expect("sent"));
+            for (i, c) in conns.iter_mut().enumerate() {
+                c.answered(PATIENCE)
+                    .unwrap_or_else(|e| panic!("connection {i}, {more} more lines: {e}"));
+            }
         }
         let seen = net(&mut guest);
         assert!(figure(&seen, "(no memory ") > 0, "{seen}");

@@ -186,7 +186,8 @@ impl Stack {
         for _ in 0..AT_ONCE {
             let list = self.listener(l);
             let (half_open, on_the_way) = (list.half_open, list.half_open + list.queue.len());
-            if (self.room)(on_the_way) {
+            let live = self.tuples.len().saturating_sub(self.orphans + on_the_way);
+            if (self.room)(live, on_the_way) {
                 return true;
             }
             let gone = self.forget_time_wait()

@@ -130,8 +130,8 @@ pub(super) struct Stack {
     pub(super) time_waits: VecDeque<Who>,
     /// Connections whose peers have hung up: timers to fire once the lock is released.
     hung_up: Vec<Timer>,
-    /// Is there memory for one more connection, with so many on their way in? A test may answer itself.
-    pub(super) room: fn(usize) -> bool,
+    /// Is there memory for one more connection, beside so many and with so many on their way in? A test may answer itself.
+    pub(super) room: fn(usize, usize) -> bool,
     /// There was not: what is idle is to be given back, once the lock is released.
     short: bool,
     /// Shown to the interface with frames that no socket wants.

@@ -114,7 +114,7 @@ fn ack(r: &mut Rig, n: u16, seq: u32, data: &[u8]) {
 fn newcomers_leave_memory_to_those_who_live() {
     let mut r = Rig::new();
     let (l, _pd, _) = r.s.listen("0.0.0.0:80".parse().unwrap()).unwrap();
-    r.s.room = |on_the_way| on_the_way < 8;
+    r.s.room = |_, on_the_way| on_the_way < 8;
     let seqs: Vec<u32> = (0..8).map(|n| syn(&mut r, n).expect("there is room")).collect();
     assert_eq!(syn(&mut r, 8), None, "no room, no answer");
     assert_eq!((r.s.opens.refused_memory, r.s.opens.forgotten), (1, 0));
@@ -127,15 +127,21 @@ fn newcomers_leave_memory_to_those_who_live() {
         held.push((id, pd));
     }
     assert_eq!(held.len(), 8);
-    r.s.room = |_| false;
+    r.s.room = |_, _| false;
     assert_eq!(syn(&mut r, 8), None);
     for (id, _) in &held {
         let mut buf = [0; 8];
         assert_eq!(r.s.recv(*id, &mut buf), Ok(Some(5)), "those who live go on");
     }
-    r.s.room = |on_the_way| on_the_way < 8;
+    r.s.room = |_, on_the_way| on_the_way < 8;
     assert!(syn(&mut r, 8).is_some(), "it asked again");
     assert_eq!(r.s.opens.forgotten, 0);
+    // Those who live are counted, neither those on their way nor those nobody holds any more.
+    r.s.room = |live, _| live < 8;
+    assert_eq!(syn(&mut r, 9), None);
+    let (id, _pd) = held.pop().expect("eight");
+    r.s.release(id);
+    assert!(syn(&mut r, 9).is_some());
 }
 
 /// A flood on a small machine: there is never room for more than a hundred, and who means it gets in all the while.
@@ -143,7 +149,7 @@ fn newcomers_leave_memory_to_those_who_live() {
 fn a_flood_where_memory_is_short() {
     let mut r = Rig::new();
     let (l, _pd, _) = r.s.listen("0.0.0.0:80".parse().unwrap()).unwrap();
-    r.s.room = |on_the_way| on_the_way < 100;
+    r.s.room = |_, on_the_way| on_the_way < 100;
     let mut x = 0x9e37_79b9_7f4a_7c15;
     let mut flood = |r: &mut Rig, times: u32| {
         for _ in 0..times {
