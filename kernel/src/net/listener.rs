@@ -9,10 +9,11 @@ use core::{fmt, net::SocketAddr};
 
 use super::{
     Error, ToAddr,
+    conn::Conn,
     listen::search,
     poll::{Mode, PollDesc},
     stack,
-    tcp::{Conn, TcpStream, at},
+    tcp::{TcpStream, at},
     turn::Turn,
 };
 use crate::{

@@ -22,7 +22,7 @@
 //!
 //! Read in this order: `poll` (where a goroutine waits for a socket), `stack` (who polls, who wakes whom) and its `round`, `demux`,
 //! `tcp_state` and `listen` (a connection's life), `deadlines` and `alarm` (time), `link` (frames), then the handles that
-//! programs hold: `tcp`, `listener` and `udp`. The loopback link (127.0.0.1 and ::1) is always there.
+//! programs hold: `conn` and `tcp`, `listener`, `udp`. The loopback link (127.0.0.1 and ::1) is always there.
 //!
 //! Under loom only `poll` is there: the stack has a static lock, which loom has not, and nothing to interleave.
 
@@ -34,6 +34,8 @@ mod alarm;
 mod bell;
 #[cfg(not(loom))]
 mod buffers;
+#[cfg(not(loom))]
+mod conn;
 #[cfg(all(test, not(loom)))]
 mod coverage;
 #[cfg(not(loom))]
