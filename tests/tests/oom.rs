@@ -626,3 +626,34 @@ fn connections_at_the_limit() {
     l.close().expect("closed once");
     println!("the server refused {}", serving.join().expect("no panic"));
 }
+
+/// Many wake at once, and each needs more stack than it waited on and than there is for all: those who have it give it back as
+/// soon as they wait again, so nobody panics, and the machine lives.
+#[burrow::test(timeout = 120)]
+fn many_grow_at_once() {
+    const N: i32 = 600;
+    memory_comes_back(|| {
+        let (gate, hold) = (chan::<()>(0), chan::<()>(0));
+        let (ready, done) = (WaitGroup::new(), WaitGroup::new());
+        burrow::scope(|s| {
+            ready.add(N);
+            done.add(N);
+            for _ in 0..N {
+                let (gate, hold, ready, done) = (gate.receiver(), hold.receiver(), &ready, &done);
+                s.spawn(move || {
+                    ready.done();
+                    gate.recv();
+                    touch(12);
+                    done.done();
+                    hold.recv();
+                });
+            }
+            ready.wait();
+            let hog = Hog::all_but(300);
+            gate.close();
+            done.wait();
+            drop(hog);
+            hold.close();
+        });
+    });
+}

@@ -273,14 +273,16 @@ pub fn fault_push(core: usize, frame: Frame) {
 }
 
 /// Tops up this core's cache, and the reserve. Called from `schedule`: on g0, interrupts off. One compare
-/// when there is enough.
+/// when there is enough. `true`: it was topped up, and this is a good moment to look how much is left.
 #[inline(always)]
-pub fn refill(core: usize) {
+pub fn refill(core: usize) -> bool {
     // SAFETY: our own slot, interrupts off.
     let len = unsafe { (*CACHES.0[core].get()).len };
     if len < LOW {
         refill_slow(core);
+        return true;
     }
+    false
 }
 
 #[cold]

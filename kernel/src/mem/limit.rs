@@ -47,8 +47,16 @@ pub fn memory_limit() -> Option<usize> {
 /// Frames that must stay free when the heap or a new goroutine takes some: the reserve, or what the limit leaves unused.
 pub(crate) fn floor() -> usize {
     let total = frames::total_count();
-    let reserve = (RESERVE + RESERVE_PER_CORE * crate::arch::core_count()).min(total / 8);
-    reserve.max(total.saturating_sub(LIMIT.load(Ordering::Relaxed)))
+    reserve(total).max(total.saturating_sub(LIMIT.load(Ordering::Relaxed)))
+}
+
+fn reserve(total: usize) -> usize {
+    (RESERVE + RESERVE_PER_CORE * crate::arch::core_count()).min(total / 8)
+}
+
+/// Is the reserve being used up? Only growing stacks do that.
+pub(crate) fn is_low() -> bool {
+    frames::free_count() < reserve(frames::total_count())
 }
 
 /// The most frames that the heap could ever have.

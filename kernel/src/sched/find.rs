@@ -27,7 +27,7 @@ use super::{
     m::{self, M, p_of},
     osthread::{self, Turn},
     p::{self, P, PStatus, bump},
-    preempt,
+    preempt, reclaimer,
     state::GState,
     sysmon, world,
 };
@@ -81,7 +81,9 @@ fn execute(core: &'static Core, m: &M, p: &'static P, g: GPtr, inherit: bool) {
         core.preempt.set(NO_RESCHED | 1);
         preempt::arm_no_later_than(core, p, now);
     }
-    frames::refill(core.index());
+    if frames::refill(core.index()) {
+        reclaimer::in_time();
+    }
     preempt::ensure_spare(core, m);
     events::emit(Kind::Start, g.id(), p.id() as u64);
     core.g.set(g.raw().cast());
@@ -107,7 +109,7 @@ fn next(core: &'static Core, m: &M) -> (&'static P, GPtr, bool) {
         if STW.load(Ordering::Acquire) {
             world::stop_here(core, m);
         }
-        drain_irq_work();
+        fresh |= drain_irq_work();
         fresh |= sysmon::handle_retakes(core);
         let Some(p) = p_of(core) else {
             acquire_or_sleep(core, m);

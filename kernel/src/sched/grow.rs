@@ -16,6 +16,10 @@
 //! below the catch frame, the ones whose growth used memory up among them; and while there is no frame, a goroutine
 //! that ends gives back its whole stack. So memory comes back by itself.
 //!
+//! Many that grow at once, each by a page or two, are the usual case of want: a burst of requests. So the reclaimer is woken
+//! before there is none (`reclaimer::in_time`) and goes first; who draws under a lock leaves the pages on g0 when the lock is
+//! released; and as long as its rounds give something back, those who wait do not panic because others were faster.
+//!
 //! The runtime's own goroutines draw: their panic would be the program's end.
 #![forbid(unsafe_code)]
 
@@ -43,6 +47,8 @@ const AT_ONCE: u32 = 4;
 const EACH: usize = 6;
 /// The longest to wait for a panic to be caught (ns).
 const PATIENCE: u64 = 1_000_000_000;
+/// The longest to wait while rounds of the reclaimer help others (ns).
+const LONGEST: u64 = 10_000_000_000;
 static UNDER_WAY: AtomicU32 = AtomicU32::new(0);
 /// When one was last caught, or let go first for its patience (ns since boot).
 static PROGRESS: AtomicU64 = AtomicU64::new(0);
@@ -143,11 +149,17 @@ pub(crate) fn when_low(f: &TrapFrame) -> Grow {
         if g.flags.load(Ordering::Relaxed) & FLAG_BLOCKING == 0 && !core.spare.get().is_null() {
             return Grow::OnG0;
         }
-        if frames::reserve() <= enough() {
+        if frames::reserve() <= enough() && UNDER_WAY.load(Ordering::Relaxed) < AT_ONCE {
             return Grow::Panic;
         }
     }
-    // Have the goroutine pass by g0 as soon as it can.
+    // Have the goroutine pass by g0 as soon as it can, and leave there what it draws: a thousand that draw under locks, one
+    // after the other, would else use up what is for one.
+    if let Some(g) = g
+        && !quiet(f)
+    {
+        g.overdrawn.set(true);
+    }
     core.preempt.set(core.preempt.get() & !NO_RESCHED);
     Grow::Draw
 }
@@ -160,6 +172,9 @@ pub(crate) fn must_wait(g: GPtr, frames: bool, now: u64) -> bool {
     } else if g.want.get() != Want::Waits {
         g.wait_since.store(now, Ordering::Relaxed);
         reclaimer::wake();
+        Want::Waits
+    } else if reclaimer::last_round() > since && reclaimer::helps() && now.saturating_sub(since) < LONGEST {
+        reclaimer::wake(); // there were some, and others were faster
         Want::Waits
     } else if now.saturating_sub(since.max(PROGRESS.load(Ordering::Relaxed))) > PATIENCE {
         PROGRESS.store(now, Ordering::Relaxed);

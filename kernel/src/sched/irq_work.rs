@@ -13,6 +13,7 @@ use super::{
     find::run_timers,
     global, net_work,
     p::{self, PStatus},
+    reclaimer,
 };
 use crate::arch::x86_64::clock;
 
@@ -58,16 +59,15 @@ pub(super) fn ask_for_irq_work() {
     IRQ_WORK.store(true, Ordering::Release); // pairs with the AcqRel swap in `drain_irq_work`
 }
 
-/// Does what interrupts left to do, if anything.
+/// Does what interrupts left to do, if anything. `true`: who runs next begins a slice of its own.
 #[inline(always)]
-pub(super) fn drain_irq_work() {
-    if has_irq_work() {
-        drain_some();
-    }
+pub(super) fn drain_irq_work() -> bool {
+    has_irq_work() && drain_some()
 }
 
 #[cold]
-fn drain_some() {
+fn drain_some() -> bool {
+    let mut fresh = false;
     DRAINING.fetch_add(1, Ordering::AcqRel); // before the first pop, whose lock `deadlock::check` takes after us
     if IRQ_WORK.swap(false, Ordering::AcqRel) {
         // Also set when a timer of an idle P is due and every core is busy (`preempt::on_timer`).
@@ -83,6 +83,8 @@ fn drain_some() {
             f();
         }
         super::scavenger::poll();
+        fresh = reclaimer::bring_forward(); // last: nobody is put before it
     }
     DRAINING.fetch_sub(1, Ordering::Release); // pairs with the Acquire in `deadlock::check`: what we readied is queued
+    fresh
 }

@@ -25,6 +25,7 @@ use super::{
     p,
     p::{P, bump},
     park::switch_to_g0,
+    reclaimer,
     state::GState,
     syscall, sysmon,
 };
@@ -365,6 +366,9 @@ unsafe fn preempted_post(g: *mut (), _: *mut ()) {
         g.set_state(GState::Running, GState::Preempted);
     }
     g.set_state(GState::Preempted, GState::Runnable);
+    if reclaimer::is(g) {
+        return reclaimer::first(g);
+    }
     global::push_one(g);
 }
 
@@ -412,8 +416,9 @@ fn refill_spare(core: &Core, m: &M) {
             unsafe { link(m.blocks.get()).write(core::ptr::null_mut()) };
         }
     }
+    // One of the last frames, too: those who wait in its blocks take none.
     if m.blocks.get().is_null()
-        && let Some(frame) = frames::alloc()
+        && let Some(frame) = frames::alloc().or_else(|| frames::fault_pop(core.index()))
     {
         let base = frame.as_ptr();
         for i in 0..4096 / size_of::<SaveBlock>() {

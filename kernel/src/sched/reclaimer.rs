@@ -6,28 +6,45 @@
 //! no frames, there are none. Its own stack is never shrunk, and its first round at boot touches all of it that it
 //! needs: it must work when there is no frame left.
 //!
+//! It goes before everybody else: those who run meanwhile use up the last frames. So who wakes it leaves it in `FIRST` and has
+//! the next `schedule` look there, with what interrupts leave to do (`irq_work`); and so does its preemption.
+//!
 //! Sleeping: the reclaimer publishes itself in `SLEEPER`, then looks at `WANTED`; a waker sets `WANTED`, then takes
 //! `SLEEPER`. Of the two one sees the other (SeqCst), and the exchange lets only one of them ready it.
 
 use core::{
     ptr,
-    sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering},
 };
 
 use super::{
-    SpawnError, WaitReason,
+    SpawnError, WaitReason, events,
+    events::Kind,
+    find,
     g::{FLAG_BLOCKING, G, GPtr},
-    now_ns, park, ready,
+    global, irq_work, m, now_ns, park,
     spawn::{self, How},
+    state::GState,
 };
 use crate::{
-    arch::{in_runtime_context, preempt_disable, preempt_enable},
-    mem::free_os_memory,
+    arch::{in_runtime_context, preempt_disable, preempt_enable, x86_64::percpu},
+    mem::{free_os_memory, limit},
 };
 
 static WANTED: AtomicBool = AtomicBool::new(false);
 static SLEEPER: AtomicPtr<G> = AtomicPtr::new(ptr::null_mut());
+/// Itself.
+static ME: AtomicPtr<G> = AtomicPtr::new(ptr::null_mut());
+/// Itself, runnable and on no queue.
+static FIRST: AtomicPtr<G> = AtomicPtr::new(ptr::null_mut());
 static LAST_ROUND: AtomicU64 = AtomicU64::new(0);
+/// Bytes that it gave back.
+static GAVE: AtomicUsize = AtomicUsize::new(0);
+
+/// Who is content without has it make a round only so long (ns) after the last.
+const RARELY: u64 = 1_000_000_000;
+/// A round that gave back less than this (32 pages) was in vain.
+const LITTLE: usize = 128 << 10;
 
 /// Starts it. Once, at boot.
 pub(super) fn start() -> Result<u64, SpawnError> {
@@ -40,12 +57,13 @@ pub(super) fn start() -> Result<u64, SpawnError> {
 }
 
 fn run() {
+    ME.store(super::current().raw(), Ordering::Relaxed);
     free_os_memory();
     loop {
         park(WaitReason::Idle, sleep, ptr::null_mut());
         let begin = now_ns();
         WANTED.store(false, Ordering::SeqCst);
-        free_os_memory();
+        GAVE.store(free_os_memory(), Ordering::Relaxed);
         LAST_ROUND.store(begin, Ordering::Release); // pairs with the Acquire in `last_round`: the frames are free
     }
 }
@@ -60,14 +78,57 @@ unsafe fn sleep(g: GPtr, _: *mut ()) -> bool {
 pub(super) fn wake() {
     WANTED.store(true, Ordering::SeqCst);
     if let Some(g) = GPtr::from_raw(SLEEPER.swap(ptr::null_mut(), Ordering::SeqCst)) {
-        ready(g);
+        g.set_state(GState::Waiting, GState::Runnable);
+        events::emit(Kind::Unblock, g.id(), 0);
+        first(g);
+        find::wake_for_work();
     }
+}
+
+/// It is runnable, and is to run next. With preemption off.
+pub(super) fn first(g: GPtr) {
+    FIRST.store(g.raw(), Ordering::Release); // pairs with the swap in `bring_forward`
+    irq_work::ask_for_irq_work();
+}
+
+/// Is this the reclaimer?
+pub(super) fn is(g: GPtr) -> bool {
+    ME.load(Ordering::Relaxed) == g.raw()
+}
+
+/// On g0: it is next, if it waits for that (`true`). With a slice of its own: that of who ran before may be over.
+pub(super) fn bring_forward() -> bool {
+    let Some(g) = GPtr::from_raw(FIRST.swap(ptr::null_mut(), Ordering::AcqRel)) else {
+        return false;
+    };
+    match m::p_of(percpu::this()) {
+        Some(p) => p.put(g, true),
+        None => global::push_one(g),
+    }
+    true
 }
 
 /// Has it make a round for somebody who is content without: at most one in `RARELY` is made for such. With preemption off.
 pub(crate) fn ask() {
-    const RARELY: u64 = 1_000_000_000;
-    if now_ns() - last_round().min(now_ns()) > RARELY {
+    if is_long_ago() {
+        wake();
+    }
+}
+
+fn is_long_ago() -> bool {
+    now_ns().saturating_sub(last_round()) > RARELY
+}
+
+/// Did the last round give back so much that one more may do?
+pub(super) fn helps() -> bool {
+    GAVE.load(Ordering::Relaxed) >= LITTLE
+}
+
+/// On g0, which has just taken frames for growing stacks: has it make a round before there are none. Who draws on the last
+/// frames under a lock cannot wait for it.
+#[cold]
+pub(super) fn in_time() {
+    if limit::is_low() && (helps() || is_long_ago()) {
         wake();
     }
 }
