@@ -35,7 +35,8 @@ pub(crate) fn cached(elf: &Path, boot: Boot) -> Result<PathBuf> {
     std::fs::create_dir_all(&directory)?;
     // Images of earlier builds are of no use to anybody.
     for old in std::fs::read_dir(&directory)?.flatten() {
-        if old.file_name().to_string_lossy().starts_with(&prefix) {
+        let name = old.file_name().to_string_lossy().into_owned();
+        if name.starts_with(&prefix) && name.ends_with(".img") {
             let _ = std::fs::remove_file(old.path());
         }
     }

@@ -286,7 +286,8 @@ impl Guest {
         let _ = self.child.kill();
         let _ = self.child.wait();
         let mut rest = Vec::new();
-        while let Ok(bytes) = self.output.recv_timeout(Duration::from_millis(200)) {
+        // It ends with QEMU's end of the pipe; the limit is for a process that has inherited it.
+        while let Ok(bytes) = self.output.recv_timeout(Duration::from_secs(5)) {
             self.seen.printed = true;
             self.pending.extend(self.splitter.push(&bytes));
         }
@@ -308,7 +309,7 @@ impl Guest {
     }
 
     fn wait_briefly(&mut self) -> ExitStatus {
-        let until = Instant::now() + Duration::from_secs(10);
+        let until = Instant::now() + Duration::from_secs(60);
         loop {
             match self.child.try_wait() {
                 Ok(Some(status)) => return status,

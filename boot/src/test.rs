@@ -23,9 +23,9 @@ use crate::{
 };
 
 /// Wall-clock time beyond a test's own limit before the guest counts as hung: the guest should notice first.
-const GRACE: Duration = Duration::from_secs(20);
+const GRACE: Duration = Duration::from_secs(60);
 /// From the start of QEMU to the plan, and between tests.
-const QUIET: Duration = Duration::from_secs(60);
+const QUIET: Duration = Duration::from_secs(180);
 /// Lines of the serial log shown with a failure: its beginning, where a dump has who failed, and its end.
 const HEAD: usize = 40;
 const TAIL: usize = 60;
@@ -359,7 +359,8 @@ fn boot(cfg: &Config, payload: &Payload, selection: &Selection, tally: &mut Tall
             }
             Some(reason) => {
                 report(selection, &test.name, "FAILED");
-                tally.failures.push((test.name, reason, test.output));
+                let output = [test.output, guest.errors().into_bytes()].concat();
+                tally.failures.push((test.name, reason, output));
             }
         }
         return Ok(BootEnd::Again);

@@ -3,6 +3,8 @@
 #[path = "support/guest.rs"]
 #[expect(dead_code, reason = "nobody types here")]
 mod guest;
+#[path = "support/monitor.rs"]
+mod monitor;
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -11,10 +13,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use guest::{Guest, build, free_port, runner};
-
-/// How long something may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+use guest::{Guest, PATIENCE, build, runner};
+use monitor::Monitor;
 
 /// One machine at a time: several starve each other on a small host.
 static ONE: Mutex<()> = Mutex::new(());
@@ -29,6 +29,7 @@ fn connect(port: u16) -> TcpStream {
                 .expect("a socket");
             let mut back = [0; 5];
             if s.write_all(b"hello").is_ok() && s.read_exact(&mut back).is_ok() && &back == b"hello" {
+                s.set_read_timeout(Some(PATIENCE)).expect("a socket");
                 return s;
             }
         }
@@ -39,13 +40,9 @@ fn connect(port: u16) -> TcpStream {
 
 fn echo(flags: &[&str]) {
     let _one = ONE.lock().unwrap_or_else(|e| e.into_inner());
-    let port = free_port();
-    let mut guest = Guest::boot(
-        "tcp_echo",
-        &format!("{port}:7"),
-        &[flags, &["--opts", "serve"]].concat(),
-    );
+    let mut guest = Guest::boot("tcp_echo", "PORT:7", &[flags, &["--opts", "serve"]].concat());
     guest.says("serving on port 7");
+    let port = guest.port();
     let mut conns: Vec<_> = (0..16).map(|_| connect(port)).collect();
     for round in 0..10u8 {
         for (i, c) in conns.iter_mut().enumerate() {
@@ -106,11 +103,10 @@ fn echo_on_microvm() {
 fn packets_arrive_on_busy_cores() {
     for flags in [["--smp", "1", "--intx", "0"], ["--smp", "2", "--intx", "1"]] {
         let _one = ONE.lock().unwrap_or_else(|e| e.into_inner());
-        let port = free_port();
         let flags = [&flags[..], &["--opts", "serve hogs"]].concat();
-        let mut guest = Guest::boot("tcp_echo", &format!("{port}:7"), &flags);
+        let mut guest = Guest::boot("tcp_echo", "PORT:7", &flags);
         guest.says("serving on port 7");
-        let mut c = connect(port);
+        let mut c = connect(guest.port());
         for i in 0..100 {
             c.write_all(&[i; 100]).expect("open");
             let mut back = [0; 100];
@@ -141,9 +137,9 @@ fn many_connections() {
 #[test]
 fn datagrams() {
     let _one = ONE.lock().unwrap_or_else(|e| e.into_inner());
-    let port = free_port();
-    let mut guest = Guest::boot("udp_echo", &format!("udp:{port}:7"), &["--opts", "serve"]);
+    let mut guest = Guest::boot("udp_echo", "udp:PORT:7", &["--opts", "serve"]);
     guest.says("serving on port 7");
+    let port = guest.port();
     let s = UdpSocket::bind("127.0.0.1:0").expect("a free port");
     s.set_read_timeout(Some(Duration::from_millis(500)))
         .expect("a socket");
@@ -162,13 +158,9 @@ fn datagrams() {
 #[test]
 fn people_chat() {
     let _one = ONE.lock().unwrap_or_else(|e| e.into_inner());
-    let port = free_port();
-    let mut guest = Guest::boot(
-        "chat_server",
-        &format!("{port}:7777"),
-        &["--smp", "2", "--opts", "serve"],
-    );
+    let mut guest = Guest::boot("chat_server", "PORT:7777", &["--smp", "2", "--opts", "serve"]);
     guest.says("serving on port 7777");
+    let port = guest.port();
     // QEMU accepts before the guest has an address.
     let enter = |name: &str| {
         let end = Instant::now() + PATIENCE;
@@ -229,12 +221,8 @@ fn the_guest_dials_out() {
             .expect("a line");
         s.write_all(line.to_uppercase().as_bytes()).expect("open");
     });
-    let other = free_port();
-    let mut guest = Guest::boot(
-        "tcp_echo",
-        &format!("{other}:7"),
-        &["--opts", &format!("dial=10.0.2.2:{port}")],
-    );
+    let opts = format!("dial=10.0.2.2:{port}");
+    let mut guest = Guest::boot("tcp_echo", "PORT:7", &["--opts", &opts]);
     guest.says("HELLO FROM THE GUEST");
     serving.join().expect("served");
 }
@@ -244,13 +232,12 @@ fn the_guest_dials_out() {
 #[test]
 fn the_link_goes_and_comes_back() {
     let _one = ONE.lock().unwrap_or_else(|e| e.into_inner());
-    let dir = std::env::temp_dir();
-    let (pid, port) = (std::process::id(), free_port());
-    let file = dir.join(format!("burrow-{pid}.pcap"));
-    let socket = dir.join(format!("burrow-{pid}.monitor"));
+    let file = std::env::temp_dir().join(format!("burrow-{}.pcap", std::process::id()));
+    let mut monitor = Monitor::new("link");
+    let path = monitor.path().to_string();
     let mut guest = Guest::boot(
         "tcp_echo",
-        &format!("{port}:7+none"),
+        "PORT:7+none",
         &[
             "--smp",
             "2",
@@ -259,13 +246,11 @@ fn the_link_goes_and_comes_back() {
             "--pcap",
             file.to_str().expect("text"),
             "--monitor",
-            socket.to_str().expect("text"),
+            &path,
         ],
     );
     guest.says("serving on port 7");
-    let mut c = connect(port);
-    c.set_read_timeout(Some(PATIENCE)).expect("a socket");
-    let mut monitor = std::os::unix::net::UnixStream::connect(&socket).expect("the monitor listens");
+    let mut c = connect(guest.port());
     let data: Vec<u8> = (0..100_000)
         .map(|i: u32| (i.wrapping_mul(2_654_435_761) >> 24) as u8)
         .collect();
@@ -274,9 +259,9 @@ fn the_link_goes_and_comes_back() {
     let writing = std::thread::spawn(move || writer.write_all(&sent));
     let mut back = vec![0; data.len()];
     c.read_exact(&mut back[..20_000]).expect("echoed");
-    monitor.write_all(b"set_link net0 off\n").expect("obeyed");
+    monitor.obey("set_link net0 off");
     std::thread::sleep(Duration::from_millis(1500));
-    monitor.write_all(b"set_link net0 on\n").expect("obeyed");
+    monitor.obey("set_link net0 on");
     c.read_exact(&mut back[20_000..]).expect("echoed");
     writing.join().expect("no panic").expect("written");
     assert!(back == data, "what came back is not what was sent");
@@ -285,7 +270,7 @@ fn the_link_goes_and_comes_back() {
     assert_eq!(dump[..4], [0xd4, 0xc3, 0xb2, 0xa1], "a pcap file");
     let mac = [0x52, 0x54, 0, 0x12, 0x34, 0x56];
     assert!(dump.windows(6).any(|w| w == mac) && dump.len() > 2 * data.len());
-    for leftover in [file.clone(), format!("{}.1", file.display()).into(), socket] {
+    for leftover in [file.clone(), format!("{}.1", file.display()).into()] {
         let _ = std::fs::remove_file(leftover);
     }
 }
@@ -294,9 +279,8 @@ fn the_link_goes_and_comes_back() {
 #[test]
 fn an_option_that_makes_no_sense() {
     let _one = ONE.lock().unwrap_or_else(|e| e.into_inner());
-    let port = free_port();
     let opts = "serve ip=10.0.2.999 gw=nowhere netfaults=lots:1";
-    let mut guest = Guest::boot("tcp_echo", &format!("{port}:7"), &["--opts", opts]);
+    let mut guest = Guest::boot("tcp_echo", "PORT:7", &["--opts", opts]);
     let seen = guest.says("serving on port 7");
     for complaint in [
         "net: netfaults: lots: not loss",
@@ -305,23 +289,22 @@ fn an_option_that_makes_no_sense() {
     ] {
         assert!(seen.contains(complaint), "{complaint} is not in:\n{seen}");
     }
-    connect(port);
+    connect(guest.port());
 }
 
 /// Two guests on one wire: one opens a connection to the other, which echoes.
 #[test]
 fn two_guests_on_one_wire() {
     let _one = ONE.lock().unwrap_or_else(|e| e.into_inner());
-    let port = free_port();
     let mut server = Guest::boot(
         "tcp_echo",
-        &format!("listen:{port}"),
+        "listen:PORT",
         &["--smp", "2", "--opts", "serve ip=10.9.0.1/24"],
     );
     server.says("serving on port 7");
     let mut client = Guest::boot(
         "tcp_echo",
-        &format!("connect:{port}"),
+        &format!("connect:{}", server.port()),
         &["--smp", "2", "--opts", "ip=10.9.0.2/24 dial=10.9.0.1:7"],
     );
     client.says("hello from the guest");
@@ -344,7 +327,7 @@ fn the_guest_dials_out_over_ipv6() {
         s.write_all(line.to_uppercase().as_bytes()).expect("open");
     });
     let opts = format!("ip6=fec0::15/64 gw6=fec0::2 dial=[fec0::2]:{port}");
-    let mut guest = Guest::boot("tcp_echo", &format!("{}:7", free_port()), &["--opts", &opts]);
+    let mut guest = Guest::boot("tcp_echo", "PORT:7", &["--opts", &opts]);
     guest.says("HELLO FROM THE GUEST");
     serving.join().expect("served");
 }

@@ -2,7 +2,10 @@
 //! refused when memory ends.
 
 #[path = "support/guest.rs"]
+#[expect(dead_code, reason = "whole lines are typed and read here")]
 mod guest;
+#[path = "support/monitor.rs"]
+mod monitor;
 
 use std::{
     io::{Read, Write},
@@ -11,53 +14,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use guest::{Guest, free_port};
-
-/// How long something may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+use guest::{Guest, PATIENCE};
+use monitor::Monitor;
 
 /// How long a client waits that may not be served.
 const SOON: Duration = Duration::from_secs(4);
 
 /// One machine at a time: several starve each other on a small host.
 static ONE: Mutex<()> = Mutex::new(());
-
-/// QEMU's monitor of a guest.
-struct Monitor {
-    path: std::path::PathBuf,
-    stream: Option<std::os::unix::net::UnixStream>,
-}
-
-impl Monitor {
-    fn new(name: &str) -> Monitor {
-        let path = std::env::temp_dir().join(format!("burrow-{}-{name}.monitor", std::process::id()));
-        Monitor { path, stream: None }
-    }
-
-    /// Waits until the command is obeyed.
-    fn obey(&mut self, command: &str) {
-        let path = &self.path;
-        let first = self.stream.is_none();
-        let stream = self.stream.get_or_insert_with(|| {
-            std::os::unix::net::UnixStream::connect(path).expect("the monitor listens")
-        });
-        stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
-        stream
-            .write_all(format!("{command}\n").as_bytes())
-            .expect("obeyed");
-        let (mut seen, mut byte) = (String::new(), [0]);
-        while seen.matches("(qemu)").count() < 1 + usize::from(first) {
-            assert_eq!(stream.read(&mut byte).expect("an answer"), 1, "{seen}");
-            seen.push(char::from(byte[0]));
-        }
-    }
-}
-
-impl Drop for Monitor {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
-    }
-}
 
 /// What `net` prints.
 fn net(guest: &mut Guest) -> String {
@@ -99,10 +63,11 @@ fn an_interrupt_wakes_who_waits() {
         ["--smp", "2", "--intx", "1"],
         ["--smp", "1", "--machine", "microvm"],
     ] {
-        let (flags, port) = ([&flags[..], &["--opts", "run="]].concat(), free_port());
-        let mut guest = Guest::boot("burrow", &format!("{port}:80"), &flags);
+        let flags = [&flags[..], &["--opts", "run="]].concat();
+        let mut guest = Guest::boot("burrow", "PORT:80", &flags);
+        let port = guest.port();
         shows(&mut guest, " dhcp from 10.0.2.2");
-        let in_time = (0..5).filter(|_| {
+        let mut in_time = || {
             let before = net(&mut guest);
             // The server waits in `accept`, then the connection's goroutine for the request. Nothing is typed meanwhile:
             // after a key somebody looks, too.
@@ -110,10 +75,19 @@ fn an_interrupt_wakes_who_waits() {
             let after = net(&mut guest);
             let more = |name| figure(&after, name) - figure(&before, name);
             served && more("interrupts=") > 0 && more(" wakes=") > 0 && more(" late=") == 0
-        });
-        // On a busy host it may be late now and then.
-        let n = in_time.count();
-        assert!(n >= 3, "{flags:?}: {n} of 5 in time\n{}", net(&mut guest));
+        };
+        // On a busy host it is late now and then, and without the interrupt always.
+        let (mut n, mut tries) = (0, 0);
+        while n < 3 {
+            assert!(
+                tries < 40,
+                "{flags:?}: {n} of {tries} in time\n{}",
+                net(&mut guest)
+            );
+            n += u32::from(in_time());
+            tries += 1;
+        }
+        println!("{flags:?}: {n} of {tries} in time");
     }
 }
 
@@ -132,7 +106,7 @@ fn a_lookup_through_qemus_name_server() {
         "--pcap",
         file.to_str().expect("text"),
     ];
-    let mut guest = Guest::boot("burrow", &format!("{}:80", free_port()), &flags);
+    let mut guest = Guest::boot("burrow", "PORT:80", &flags);
     shows(&mut guest, "dns 10.0.2.3");
     guest.types("net lookup example.invalid");
     let seen = guest.says("net: lookup example.invalid: ");
@@ -164,9 +138,9 @@ fn the_console_shows_the_link() {
     let _one = ONE.lock().unwrap_or_else(|e| e.into_inner());
     for machine in ["q35", "microvm"] {
         let mut monitor = Monitor::new(machine);
-        let path = monitor.path.to_str().expect("text").to_string();
+        let path = monitor.path().to_string();
         let flags = ["--smp", "2", "--machine", machine, "--monitor", &path];
-        let mut guest = Guest::boot("burrow", &format!("{}:80", free_port()), &flags);
+        let mut guest = Guest::boot("burrow", "PORT:80", &flags);
         shows(&mut guest, "eth0: up");
         monitor.obey("set_link net0 off");
         assert!(net(&mut guest).contains("eth0: down"), "{machine}");
@@ -190,7 +164,7 @@ fn nobody_gives_an_address() {
 #[test]
 fn devices_are_left_alone_if_so_told() {
     let _one = ONE.lock().unwrap_or_else(|e| e.into_inner());
-    let mut guest = Guest::boot("burrow", &format!("{}:80", free_port()), &["--opts", "nonet"]);
+    let mut guest = Guest::boot("burrow", "PORT:80", &["--opts", "nonet"]);
     let seen = shows(&mut guest, "lo: up");
     assert!(!seen.contains("eth0"), "{seen}");
 }
@@ -242,9 +216,9 @@ impl Client {
 #[test]
 fn connections_until_memory_ends() {
     let _one = ONE.lock().unwrap_or_else(|e| e.into_inner());
-    let port = free_port();
-    let flags = ["--smp", "2", "--mem", "32M", "--opts", "run="];
-    let mut guest = Guest::boot("burrow", &format!("{port}:80"), &flags);
+    let flags = ["--smp", "2", "--mem", "24M", "--opts", "run="];
+    let mut guest = Guest::boot("burrow", "PORT:80", &flags);
+    let port = guest.port();
     shows(&mut guest, " dhcp from 10.0.2.2");
     let open = || {
         let end = Instant::now() + PATIENCE;
@@ -257,12 +231,22 @@ fn connections_until_memory_ends() {
     };
     for round in 0..2 {
         let mut conns = vec![open()];
-        let mut refused = 0;
+        let lacked = figure(&net(&mut guest), "(no memory ");
+        let (mut refused, mut late) = (0, 0);
         while refused < 3 {
             assert!(conns.len() < 3000, "there is no end to memory");
             match Client::new(port, SOON) {
                 Ok(c) => conns.push(c),
-                Err(_) => refused += 1,
+                // Who says that it was for lack of memory is the guest: a busy host serves late, too.
+                Err(_) if figure(&net(&mut guest), "(no memory ") > lacked => refused += 1,
+                Err(e) => {
+                    late += 1;
+                    assert!(
+                        late < 20,
+                        "with memory left, not served: {e}\n{}",
+                        net(&mut guest)
+                    );
+                }
             }
         }
         println!("round {round}: {} connections", conns.len());

@@ -14,9 +14,9 @@ use mio::{Events, Interest, Poll, Token, net::TcpStream};
 
 /// How long the first answer may take: QEMU accepts before the guest has an address, and a SYN sent too early is sent
 /// again after seconds.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 /// How long any other may take.
-const STALL: Duration = Duration::from_secs(30);
+const STALL: Duration = Duration::from_secs(120);
 
 /// What is asked, and what a complete answer looks like.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

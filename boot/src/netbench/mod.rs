@@ -93,7 +93,7 @@ impl Server {
             qemu,
             _input: input,
         };
-        match heard.recv_timeout(cfg.timeout.unwrap_or(Duration::from_secs(60))) {
+        match heard.recv_timeout(cfg.timeout.unwrap_or(Duration::from_secs(180))) {
             Ok(()) => Ok(server),
             Err(_) => bail!("{name}: {ready:?} never appeared in:\n{}", server.end()),
         }

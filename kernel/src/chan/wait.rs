@@ -291,6 +291,14 @@ impl WaitQ {
         }
     }
 
+    /// How many wait. The lock is held.
+    #[cfg(all(test, not(loom)))]
+    pub(super) fn len(&self) -> usize {
+        let first: *const Waiter = self.head.load(Ordering::Relaxed);
+        // SAFETY: nodes on the queue are alive (1. of `push`).
+        core::iter::successors(unsafe { first.as_ref() }, |w| unsafe { w.next.get().as_ref() }).count()
+    }
+
     /// Is there a waiter to be had that is not `token`'s own? The lock is held.
     pub(crate) fn has_other(&self, token: &Token) -> bool {
         let mut at: *const Waiter = self.head.load(Ordering::Relaxed);

@@ -168,15 +168,17 @@ impl fmt::Display for Leak {
 /// pass over all goroutines. From then on dumps mark them with `(leaked)`.
 ///
 /// ```
-/// use burrow::{runtime, time};
+/// use burrow::{runtime, time::Duration};
 /// let answer = burrow::chan::<u32>(0); // a buffer of 1 would mend it
-/// let late = answer.clone();
+/// let given_up = burrow::chan::<()>(0);
+/// let (late, too_late) = (answer.clone(), given_up.receiver());
 /// burrow::go(move || {
-///     time::sleep(time::Duration::from_millis(2));
+///     too_late.recv(); // so long it takes
 ///     late.send(42); // nobody is left to receive it
 /// });
-/// assert!(answer.recv_timeout(time::Duration::from_millis(1)).is_err());
+/// assert!(answer.recv_timeout(Duration::from_millis(1)).is_err());
 /// drop(answer);
+/// given_up.close();
 /// while runtime::leaked().is_empty() {
 ///     burrow::yield_now();
 /// }

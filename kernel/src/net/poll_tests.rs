@@ -6,7 +6,7 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU32, Ordering},
 };
 
-use super::{Evicted, Mode, PollDesc};
+use super::{Evicted, Mode, PollDesc, WAIT};
 use crate::{
     sched::{self, now_ns, spawn},
     time::{Duration, Instant, sleep},
@@ -21,6 +21,13 @@ fn ready(pd: &PollDesc, mode: Mode) -> bool {
             true
         }
         None => false,
+    }
+}
+
+/// Waits until somebody sleeps there.
+fn until_parked(pd: &PollDesc, mode: Mode) {
+    while pd.word(mode).load(Ordering::SeqCst) <= WAIT {
+        sleep(MS / 10);
     }
 }
 
@@ -42,7 +49,7 @@ fn directions_are_apart() {
     let pd = PollDesc::try_new().unwrap();
     let other = pd.clone();
     let h = spawn(move || other.wait(Mode::Write));
-    sleep(2 * MS);
+    until_parked(&pd, Mode::Write);
     ready(&pd, Mode::Read);
     pd.set_deadline(Mode::Read, Some(0));
     sleep(2 * MS);
@@ -58,7 +65,7 @@ fn close_ends_waits_for_ever() {
         let pd = pd.clone();
         spawn(move || pd.wait(m))
     });
-    sleep(2 * MS);
+    [Mode::Read, Mode::Write].map(|m| until_parked(&pd, m));
     assert!(pd.close());
     for h in hs {
         assert_eq!(h.join().unwrap(), Err(Evicted::Closed));
@@ -96,7 +103,7 @@ fn deadlines_end_move_and_go() {
     assert_eq!(h.join().unwrap(), Err(Evicted::Timeout));
     pd.set_deadline(Mode::Read, None);
     let h = waiter(&pd);
-    sleep(2 * MS);
+    until_parked(&pd, Mode::Read);
     pd.set_deadline(Mode::Read, Some(1));
     assert_eq!(h.join().unwrap(), Err(Evicted::Timeout));
 }

@@ -34,6 +34,8 @@ use std::{
 
 pub(crate) use api::go_raw;
 pub use api::{Builder, go, spawn};
+#[cfg(all(test, not(loom)))]
+pub(crate) use host_timer::COUNTING;
 pub(crate) use host_timer::{live_timers, now_ns, timer_armed, timer_heap};
 pub use join::JoinHandle;
 #[cfg(loom)]

@@ -20,6 +20,10 @@ pub(crate) fn timer_heap() -> &'static Timers {
     &TIMERS
 }
 
+/// Held by tests that count all timers there are and make very many of their own.
+#[cfg(all(test, not(loom)))]
+pub(crate) static COUNTING: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
 /// Timers in all heaps.
 pub(crate) fn live_timers() -> usize {
     timer_heap().lock().len()

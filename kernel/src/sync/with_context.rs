@@ -59,8 +59,8 @@ impl<T: ?Sized> Mutex<T> {
     /// ```
     /// use burrow::{context::{Context, DeadlineExceeded}, sync::Mutex, time::Duration};
     /// let m = Mutex::new(1);
+    /// let guard = m.lock_ctx(&Context::background()).unwrap();
     /// let (ctx, cancel) = Context::background().with_timeout(Duration::from_millis(2));
-    /// let guard = m.lock_ctx(&ctx).unwrap();
     /// assert_eq!(m.lock_ctx(&ctx).err(), Some(DeadlineExceeded));
     /// # drop(guard); cancel();
     /// ```
@@ -158,8 +158,8 @@ impl Semaphore {
     /// ```
     /// use burrow::{context::{Context, DeadlineExceeded}, sync::Semaphore, time::Duration};
     /// let s = Semaphore::new(1);
+    /// assert_eq!(s.acquire_ctx(&Context::background(), 1), Ok(()));
     /// let (ctx, cancel) = Context::background().with_timeout(Duration::from_millis(2));
-    /// assert_eq!(s.acquire_ctx(&ctx, 1), Ok(()));
     /// assert_eq!(s.acquire_ctx(&ctx, 1), Err(DeadlineExceeded));
     /// # s.release(1); cancel();
     /// ```

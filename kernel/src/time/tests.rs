@@ -68,13 +68,18 @@ fn cancelled_timers_do_not_fire() {
             })
         })
         .collect();
+    let (cancelled, left) = nodes.split_at(40);
+    let due = deadline(Duration::from_millis(30));
     for n in &nodes {
         // SAFETY: 1. all are cancelled below.
-        unsafe { n.start(deadline(Duration::from_millis(30)), true) };
+        unsafe { n.start(due, true) };
     }
-    assert!(nodes[..40].iter().all(|n| n.cancel() && !n.cancel()));
-    sleep(Duration::from_millis(60));
-    assert_eq!(FIRED.load(SeqCst), 10);
+    // Some fire before they are cancelled if the host keeps us from it until they are due.
+    let late = cancelled.iter().filter(|n| !n.cancel()).count();
+    assert!(late == 0 || sched::now_ns() >= due);
+    assert!(cancelled.iter().all(|n| !n.cancel()));
+    sleep(Duration::from_millis(60)); // the same thread wakes us that fires those before
+    assert_eq!(FIRED.load(SeqCst), left.len() + late);
     assert!(nodes.iter().all(|n| !n.cancel()));
 }
 
@@ -124,7 +129,7 @@ fn a_timer_loses_against_an_earlier_claim() {
 const MS: Duration = Duration::from_millis(1);
 const LONG: Duration = Duration::from_secs(3600);
 
-/// Timers in the heap now: other tests add their own, so only "a million gone" can be told from it.
+/// Timers in the heap now: other tests add their own, so only "very many gone" can be told from it.
 fn queued() -> usize {
     sched::timer_heap().lock().len()
 }
@@ -156,6 +161,7 @@ fn stop_and_reset_leave_no_stale_value() {
 
 #[test]
 fn the_last_receiver_takes_its_timer_along() {
+    let _one = sched::COUNTING.lock().unwrap_or_else(|e| e.into_inner());
     let before = queued();
     let many: Vec<_> = (0..100_000).map(|_| after(LONG)).collect();
     assert!(queued() >= before + 90_000);
@@ -171,9 +177,14 @@ fn the_last_receiver_takes_its_timer_along() {
 fn a_ticker_drops_what_is_missed() {
     let t = Ticker::new(5 * MS);
     let first = t.c.recv().expect("never closed");
-    std::thread::sleep(52 * MS); // about 10 ticks, of which one waits
-    assert!(t.c.try_recv().is_ok());
-    assert!(t.c.try_recv().is_err());
+    sleep(52 * MS); // about 10 ticks, of which one waits
+    let begin = Instant::now();
+    let waited = core::iter::from_fn(|| t.c.try_recv().ok()).count() as u32;
+    // And as many as came while we looked, should the host have stopped us there.
+    assert!(
+        waited > 0 && (waited - 1) * 5 * MS <= begin.elapsed() + 5 * MS,
+        "{waited} ticks waited"
+    );
     let next = t.c.recv().expect("never closed");
     assert!(next - first >= 50 * MS);
     t.stop();

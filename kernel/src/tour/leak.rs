@@ -4,14 +4,15 @@
 use burrow::prelude::*;
 
 pub(crate) fn run() {
-    let answer = chan::<u32>(0);
-    let tx = answer.sender();
+    let (answer, given_up) = (chan::<u32>(0), chan::<()>(0));
+    let (tx, too_late) = (answer.sender(), given_up.receiver());
     go(move || {
-        time::sleep(Duration::from_millis(5));
+        too_late.recv(); // so long it takes
         tx.send(42);
     });
     let got = answer.recv_timeout(Duration::from_millis(1));
     drop(answer); // the last handle that could receive
+    given_up.close();
     while runtime::leaked().is_empty() {
         time::sleep(Duration::from_millis(1));
     }

@@ -19,11 +19,27 @@ mod util {
         time::Duration,
     };
 
+    use crate::Chan;
+
     /// Long enough for a thread to have parked.
     pub(super) const A_WHILE: Duration = Duration::from_millis(20);
 
     pub(super) fn settle() {
         std::thread::sleep(A_WHILE);
+    }
+
+    /// Waits until `n` goroutines wait in the channel, to send or to receive.
+    pub(super) fn until_waiting<T>(ch: &Chan<T>, n: usize) {
+        let core = &ch.inner().expect("not nil").core;
+        let waiting = || {
+            core.lock.lock();
+            let n = core.receivers.len() + core.senders.len();
+            core.unlock();
+            n
+        };
+        while waiting() != n {
+            std::thread::yield_now();
+        }
     }
 
     /// Counts its drops.

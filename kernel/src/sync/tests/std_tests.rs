@@ -89,7 +89,7 @@ fn starvation_mode_serves_the_waiter() {
     let took = t.elapsed();
     stop.store(true, SeqCst);
     hog.join().unwrap();
-    assert!(took < Duration::from_secs(5), "20 locks took {took:?}");
+    assert!(took < Duration::from_secs(30), "20 locks took {took:?}");
 }
 
 #[test]

@@ -131,7 +131,8 @@ fn errgroup_limit() {
         let (busy, most) = (busy.clone(), most.clone());
         g.go(move || {
             most.fetch_max(busy.fetch_add(1, SeqCst) + 1, SeqCst);
-            thread::sleep(Duration::from_millis(1));
+            until(|| most.load(SeqCst) >= 3);
+            thread::sleep(Duration::from_millis(1)); // long enough for a fourth
             busy.fetch_sub(1, SeqCst);
             Ok(())
         });
