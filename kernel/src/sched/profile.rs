@@ -182,11 +182,12 @@ pub struct ProfileRow {
 /// let before = runtime::set_block_profile_rate(1);
 /// let ch = burrow::chan::<u32>(0);
 /// let tx = ch.sender();
-/// burrow::go(move || {
+/// let sender = burrow::spawn(move || {
 ///     time::sleep(time::Duration::from_millis(2));
 ///     tx.send(1);
 /// });
 /// ch.recv();
+/// sender.join().unwrap(); // whoever waited for the other is on record
 /// runtime::set_block_profile_rate(before);
 /// let profile = runtime::block_profile();
 /// assert!(!profile.rows.is_empty());
