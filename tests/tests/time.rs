@@ -390,7 +390,7 @@ fn very_many_live_timers() {
 }
 
 /// No tick while nothing is to be done: the machine sleeps through to the next deadline, for which one core wakes.
-#[burrow::test]
+#[burrow::test(timeout = 120)]
 fn an_idle_machine_takes_one_interrupt_for_a_deadline() {
     let count = || runtime::sched_stats().timer_interrupts;
     // (With `chaos` a running goroutine is interrupted all the time, here before it sleeps and after it woke.)
