@@ -520,6 +520,46 @@ fn take(hoard: &mut Vec<Vec<u8>>, sizes: impl IntoIterator<Item = usize>) -> boo
     hoard.len() > before
 }
 
+/// Connections that have come find no memory for their handles: each is closed, once, and what was theirs serves others.
+#[burrow::test(timeout = 120)]
+fn connections_without_memory_for_a_handle() {
+    let l = TcpListener::bind("127.0.0.1:0").expect("there is memory");
+    let connect = || TcpStream::connect(l.local_addr()).expect("there is memory");
+    let clients: [TcpStream; 8] = core::array::from_fn(|_| connect());
+    let mut rest: Vec<Vec<u8>> = Vec::with_capacity(20_000);
+    let one = Procs::one(); // no other core has memory left over
+    let limit = MemoryLimit::to(256 << 10);
+    let sizes = || {
+        [64 << 10, 4096, 1024]
+            .into_iter()
+            .chain((1..=40).rev().map(|n| 16 * n))
+    }; // whatever class it is
+    while take(&mut rest, sizes()) {} // failing shakes some memory loose
+    let handles: [_; 8] = core::array::from_fn(|_| l.accept().map(|(conn, _)| conn));
+    drop((rest, limit, one));
+    let refused = handles.iter().filter(|h| h.is_err()).count();
+    println!("{refused} of 8 found no memory");
+    assert!(refused > 0, "none met the end of memory");
+    let others: [_; 8] = core::array::from_fn(|_| (connect(), l.accept().expect("there is memory").0));
+    let pairs = clients
+        .into_iter()
+        .zip(handles)
+        .chain(others.map(|(c, s)| (c, Ok(s))));
+    for (i, (client, handle)) in pairs.enumerate() {
+        let mut got = [0];
+        match handle {
+            Ok(conn) => {
+                conn.write_all(&[i as u8]).expect("it lives");
+                assert_eq!((client.read(&mut got), got[0]), (Ok(1), i as u8));
+            }
+            Err(e) => {
+                assert_eq!(e, net::Error::OutOfMemory);
+                assert_eq!(client.read(&mut got), Ok(0), "it was closed");
+            }
+        }
+    }
+}
+
 /// Connections until there is no memory for more: the next is an error that says so, those that live go on, and each one
 /// that closes makes room. Both ends are here, and a refused request goes without an answer, so a try has a limit.
 #[burrow::test(timeout = 120)]

@@ -36,7 +36,8 @@ pub(super) struct Conn {
 impl Conn {
     /// Takes over connection `id` of the stack; without memory for that it is closed.
     pub(super) fn new(id: u32, pd: Arc<PollDesc>, t: Tuple) -> Result<Arc<Conn>, Error> {
-        let conn = Arc::try_new(Conn {
+        // Without memory what was to be shared is dropped, and gives `id` back.
+        Ok(Arc::try_new(Conn {
             id,
             pd,
             local: t.local,
@@ -45,8 +46,7 @@ impl Conn {
             writing: Turn::new(),
             released: AtomicBool::new(false),
             deaf: AtomicBool::new(false),
-        });
-        conn.map_err(|_| Error::OutOfMemory) // what was to be shared is dropped, and gives `id` back
+        })?)
     }
 
     /// Opens one; waits until it is open, refused, or `until`.
