@@ -13,7 +13,9 @@
 //! ```
 //! `span.rs` is what a span is and how an address finds it, `owner.rs` the protocol by which spans change hands and remote frees
 //! come home. `scavenge.rs` gives frames back, `reclaim.rs` does so when an allocation is about to fail, `limit.rs` says how
-//! much may be taken, `room.rs` how much of it by strangers. Stacks above the default size are `stack_big.rs`'s, and `shrink.rs` takes back the pages that stacks do not use. `stats.rs`, `profile.rs` and `memdebug.rs` watch. `docs/memory.md` tells it as a story.
+//! much may be taken, `room.rs` how much of it by strangers. Stacks above the default size are `stack_big.rs`'s, and
+//! `shrink.rs` takes back the pages that stacks do not use. `stats.rs`, `profile.rs` and `memdebug.rs` watch.
+//! `docs/memory.md` tells it as a story.
 
 #[cfg(any(target_os = "none", test))]
 pub mod bitmap;
