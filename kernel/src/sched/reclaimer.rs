@@ -8,6 +8,8 @@
 //!
 //! It goes before everybody else: those who run meanwhile use up the last frames. So who wakes it leaves it in `FIRST` and has
 //! the next `schedule` look there, with what interrupts leave to do (`irq_work`); and so does its preemption.
+//! It cannot stay there: `FIRST` is filled before the mark is set and emptied after the mark is cleared, so whoever clears the
+//! mark that was set for it finds it; and a core looks at the mark once more before it sleeps (`find`).
 //!
 //! Sleeping: the reclaimer publishes itself in `SLEEPER`, then looks at `WANTED`; a waker sets `WANTED`, then takes
 //! `SLEEPER`. Of the two one sees the other (SeqCst), and the exchange lets only one of them ready it.
