@@ -173,7 +173,10 @@ pub(crate) fn must_wait(g: GPtr, frames: bool, now: u64) -> bool {
         g.wait_since.store(now, Ordering::Relaxed);
         reclaimer::wake();
         Want::Waits
-    } else if reclaimer::last_round() > since && reclaimer::helps() && now.saturating_sub(since) < LONGEST {
+    } else if reclaimer::last_round() > since
+        && reclaimer::helped_lately()
+        && now.saturating_sub(since) < LONGEST
+    {
         reclaimer::wake(); // there were some, and others were faster
         Want::Waits
     } else if now.saturating_sub(since.max(PROGRESS.load(Ordering::Relaxed))) > PATIENCE {

@@ -40,8 +40,10 @@ static ME: AtomicPtr<G> = AtomicPtr::new(ptr::null_mut());
 /// Itself, runnable and on no queue.
 static FIRST: AtomicPtr<G> = AtomicPtr::new(ptr::null_mut());
 static LAST_ROUND: AtomicU64 = AtomicU64::new(0);
-/// Bytes that it gave back.
+/// Bytes that it gave back in its last round.
 static GAVE: AtomicUsize = AtomicUsize::new(0);
+/// When it last gave back more than a little (ns since boot).
+static HELPED: AtomicU64 = AtomicU64::new(0);
 
 /// Who is content without has it make a round only so long (ns) after the last.
 const RARELY: u64 = 1_000_000_000;
@@ -65,7 +67,11 @@ fn run() {
         park(WaitReason::Idle, sleep, ptr::null_mut());
         let begin = now_ns();
         WANTED.store(false, Ordering::SeqCst);
-        GAVE.store(free_os_memory(), Ordering::Relaxed);
+        let gave = free_os_memory();
+        GAVE.store(gave, Ordering::Relaxed);
+        if gave >= LITTLE {
+            HELPED.store(now_ns(), Ordering::Relaxed);
+        }
         LAST_ROUND.store(begin, Ordering::Release); // pairs with the Acquire in `last_round`: the frames are free
     }
 }
@@ -122,8 +128,14 @@ fn is_long_ago() -> bool {
 }
 
 /// Did the last round give back so much that one more may do?
-pub(super) fn helps() -> bool {
+fn helps() -> bool {
     GAVE.load(Ordering::Relaxed) >= LITTLE
+}
+
+/// Did a round within the last `RARELY`? The last one may have come before those whom the one before had served could run.
+pub(super) fn helped_lately() -> bool {
+    let helped = HELPED.load(Ordering::Relaxed);
+    helped != 0 && now_ns().saturating_sub(helped) < RARELY
 }
 
 /// On g0, which has just taken frames for growing stacks: has it make a round before there are none. Who draws on the last
