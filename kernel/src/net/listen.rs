@@ -172,12 +172,17 @@ impl Stack {
 
     /// May one more connection begin? Makes room for it.
     pub(super) fn may_queue(&mut self, l: u32) -> bool {
-        while self.listener(l).half_open >= HALF_OPEN
-            && let Some(old) = self.listener(l).begun.pop_front()
-        {
-            self.forget_half_open(l, old);
-        }
+        while self.listener(l).half_open >= HALF_OPEN && self.forget_oldest(l) {}
         self.listener(l).queue.len() < BACKLOG
+    }
+
+    /// The oldest of those that began half open gives way, if it still is; `false`: there is none.
+    fn forget_oldest(&mut self, l: u32) -> bool {
+        let Some(old) = self.listener(l).begun.pop_front() else {
+            return false;
+        };
+        self.forget_half_open(l, old);
+        true
     }
 
     /// Is there memory for one more connection, beside what those need that live and those that are on their way in? What
@@ -190,16 +195,7 @@ impl Stack {
             if (self.room)(live, on_the_way) {
                 return true;
             }
-            let gone = self.forget_time_wait()
-                || half_open >= FLOOD
-                    && match self.listener(l).begun.pop_front() {
-                        Some(old) => {
-                            self.forget_half_open(l, old);
-                            true
-                        }
-                        None => false,
-                    };
-            if !gone {
+            if !self.forget_time_wait() && !(half_open >= FLOOD && self.forget_oldest(l)) {
                 break;
             }
         }
