@@ -1,9 +1,9 @@
 //! The reclaimer: one of the runtime's own goroutines, asleep until frames run out.
 //!
 //! [`wake`] has it give back every stack page that nobody needs (`mem::shrink`), what the Ps' caches of the heap hold, and every
-//! idle page of the heap (`mem::free_os_memory`). It does so for those who cannot: g0, and goroutines whose stacks have no room for it. Who asked compares the time when
-//! it asked with [`last_round`], the time at which the last complete round began: if that is later and there still are
-//! no frames, there are none. Its own stack is never shrunk, and its first round at boot touches all of it that it
+//! idle page of the heap (`mem::free_os_memory`). It does so for those who cannot: g0, and goroutines whose stacks have no
+//! room for it. Who asked compares the time when it asked with [`last_round`], the time at which the last complete round
+//! began: if that is later and there still are no frames, there are none. Its own stack is never shrunk, and its first round at boot touches all of it that it
 //! needs: it must work when there is no frame left.
 //!
 //! It goes before everybody else: those who run meanwhile use up the last frames. So who wakes it leaves it in `FIRST` and has
@@ -16,7 +16,7 @@
 
 use core::{
     ptr,
-    sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering},
+    sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering},
 };
 
 use super::{
@@ -40,8 +40,6 @@ static ME: AtomicPtr<G> = AtomicPtr::new(ptr::null_mut());
 /// Itself, runnable and on no queue.
 static FIRST: AtomicPtr<G> = AtomicPtr::new(ptr::null_mut());
 static LAST_ROUND: AtomicU64 = AtomicU64::new(0);
-/// Bytes that it gave back in its last round.
-static GAVE: AtomicUsize = AtomicUsize::new(0);
 /// When it last gave back more than a little (ns since boot).
 static HELPED: AtomicU64 = AtomicU64::new(0);
 
@@ -67,9 +65,7 @@ fn run() {
         park(WaitReason::Idle, sleep, ptr::null_mut());
         let begin = now_ns();
         WANTED.store(false, Ordering::SeqCst);
-        let gave = free_os_memory();
-        GAVE.store(gave, Ordering::Relaxed);
-        if gave >= LITTLE {
+        if free_os_memory() >= LITTLE {
             HELPED.store(now_ns(), Ordering::Relaxed);
         }
         LAST_ROUND.store(begin, Ordering::Release); // pairs with the Acquire in `last_round`: the frames are free
@@ -129,7 +125,7 @@ fn is_long_ago() -> bool {
 
 /// Did the last round give back so much that one more may do?
 fn helps() -> bool {
-    GAVE.load(Ordering::Relaxed) >= LITTLE
+    HELPED.load(Ordering::Relaxed) > last_round() // its end, after its begin
 }
 
 /// Did a round within the last `RARELY`? The last one may have come before those whom the one before had served could run.
